@@ -202,8 +202,8 @@ class Run:
 
         `distance` tells how far a picture is from the train pictures: 1 for a typical one of them. `known` is false
         where it is farther than all but a share of `reject_rate` of the train pictures are from one another (default:
-        beyond the 0.99 quantile of their distances), and where `confidence` is below `min_confidence`. A run of before version 0.4 has neither column,
-        unless `min_confidence` is given.
+        beyond the 0.99 quantile of their distances), and where `confidence` is below `min_confidence`. A run of before
+        version 0.4 has neither column, unless `min_confidence` is given.
 
         With `errors="raise"` the first picture that cannot be read raises `PictureError`; with `errors="null"` its row
         has nulls and the columns `kind` and `error` tell why.

@@ -399,8 +399,8 @@ impl From<OnnxError> for NetworkPlanError {
     }
 }
 
-/// The end of an error about a classifier of a file, for which a network of that width has no layer: `transformers` puts
-/// DINOv2's over the class token and the mean of the other tokens.
+/// The end of an error about a classifier of a file, for which a network of that width has no layer: `transformers`
+/// puts DINOv2's over the class token and the mean of the other tokens.
 fn unused(name: &str, shape: &[usize], width: usize) -> String {
     if shape.get(1) == Some(&(2 * width)) {
         return format!(

@@ -259,8 +259,8 @@ impl Graph {
         self.pooled
     }
 
-    /// The tensors of the tokens that a layer is computed of, and the shapes of the map that they are made of and of all
-    /// tokens.
+    /// The tensors of the tokens that a layer is computed of, and the shapes of the map that they are made of and of
+    /// all tokens.
     fn tokens(&self, id: LayerId) -> Option<(TokenTensors, [Shape; 2])> {
         let needed = self.needed_for(&[id]);
         let layers = self.layers.iter().zip(needed).filter(|(_, needed)| *needed);

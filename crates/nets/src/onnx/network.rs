@@ -90,8 +90,8 @@ impl Affine {
     }
 }
 
-/// See [`Value::Moment`]: mean and variance are those of the channels of a position. `Length` is the length of the vector
-/// in the last dimension; `Lengths` has one for each channel, over all positions.
+/// See [`Value::Moment`]: mean and variance are those of the channels of a position. `Length` is the length of the
+/// vector in the last dimension; `Lengths` has one for each channel, over all positions.
 #[derive(Clone, Debug)]
 pub(super) struct Moment {
     pub id: LayerId,

@@ -75,8 +75,8 @@ impl<'a> Importer<'a> {
         same.then(|| Seen { pending: Pending::Turn(Turn::Turned(turned), held.to_vec()), ..x.clone() })
     }
 
-    /// Two pieces of one layer, of which one is turned: halves of vectors, the second of them negative, or tokens before
-    /// those that are turned.
+    /// Two pieces of one layer, of which one is turned: halves of vectors, the second of them negative, or tokens
+    /// before those that are turned.
     pub(super) fn turned_pieces(&self, parts: &[Seen], axis: usize) -> Option<Seen> {
         let [a, b] = parts else { return None };
         if a.id != b.id {

@@ -195,7 +195,8 @@ impl Frame {
         format!("<path class=\"line\" d=\"M{}\"/>", steps.join("L"))
     }
 
-    /// A curve through value pairs, with a circle and `label` at its end. Points too close to be seen apart are left out.
+    /// A curve through value pairs, with a circle and `label` at its end. Points too close to be seen apart are left
+    /// out.
     pub fn curve(&self, points: &[(f64, f64)], label: &str) -> String {
         let Some(&last) = points.last() else { return String::new() };
         let stride = points.len().div_ceil(CURVE).max(1);

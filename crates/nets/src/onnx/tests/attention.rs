@@ -151,7 +151,8 @@ fn what_is_no_attention_is_refused() {
     assert!(error.contains("made of different layers"), "{error}");
 }
 
-/// Nodes that take and give those values: vectors turned by `cos` and `sin`, halves of which lie along dimension `axis`.
+/// Nodes that take and give those values: vectors turned by `cos` and `sin`, halves of which lie along dimension
+/// `axis`.
 fn turned(x: &str, y: &str, axis: i64) -> Vec<NodeProto> {
     let name = |word: &str| format!("{y}{word}");
     let half = |from: &str, to: &str, out: &str| node("Slice", &[x, from, to, &axis.to_string()], &[&name(out)]);

@@ -138,8 +138,8 @@ fn assert_simulated(program: &Program, ranges: &Ranges, picture: &[f32], unit: I
 }
 
 /// Asserts for every instruction set that each step gives what the simulation gives, and that the taps of a picture are
-/// the same bits in any company, whatever the threads. `exact` taps are those of integer layers alone: they are the same
-/// bits on every instruction set.
+/// the same bits in any company, whatever the threads. `exact` taps are those of integer layers alone: they are the
+/// same bits on every instruction set.
 fn assert_computed(program: &Program, ranges: &Ranges, picture: &[f32], exact: &[bool]) {
     let mut first: Option<Vec<Vec<f32>>> = None;
     for unit in Int8Isa::available() {
