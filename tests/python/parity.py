@@ -97,7 +97,8 @@ def averaged(values, pair):
     wide = values.astype(np.float64)
     if wide.ndim == 3:
         return wide[:, -(math.isqrt(wide.shape[1]) ** 2) :].mean(1)
-    return wide.mean((1, 2) if pair.source == "keras" else (2, 3)) if wide.ndim == 4 else wide
+    channels_last = pair.source == "keras" or pair.model.startswith("swin")
+    return wide.mean((1, 2) if channels_last else (2, 3)) if wide.ndim == 4 else wide
 
 
 def reference(pair, model, batch):
@@ -179,7 +180,7 @@ class Binary:
         self.path, self.device, self.work = path, device, work
 
     def features(self, pair, weights, layers, source):
-        """(pictures, columns): the features of the layers, of the last feature map when there are none."""
+        """(pictures, columns): the means of the layers, the library's own features when there are none."""
         recipe = {
             "size": [pair.size, pair.size],
             "fit": "stretch",
@@ -190,9 +191,9 @@ class Binary:
             "mean": [0] * 3 if pair.levels else [0.5] * 3,
             "std": [1] * 3 if pair.levels else [0.5] * 3,
         }
-        extract = {"model": pair.model, "weights": str(weights), "features": "avg", "recipe": recipe}
+        extract = {"model": pair.model, "weights": str(weights), "features": "pooled", "recipe": recipe}
         if layers:
-            extract["layers"] = layers
+            extract |= {"layers": layers, "features": "avg"}
         if source:
             extract["source"] = source
         pipeline = {
