@@ -55,7 +55,7 @@ pub enum DecodeErrorKind {
     Unsupported,
     /// The file ends early, as after an interrupted download or copy.
     Truncated,
-    /// The content contradicts itself.
+    /// The content is invalid or contradicts itself.
     Corrupt,
     /// The picture has more pixels than [`DecodeOptions::max_pixels`].
     TooLarge,
@@ -135,8 +135,7 @@ fn decode_as(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Recipe>) -> 
     decoded.map_err(|error| told_as_cut(error, bytes, format))
 }
 
-/// Where a decoder says that the content contradicts itself, and the file is shorter than its own header says or lacks
-/// its end marker, the end of the file is the reason.
+/// Turns the error `Corrupt` into `Truncated` where the file is shorter than its header says or lacks its end marker.
 fn told_as_cut(error: DecodeError, bytes: &[u8], format: ImageFormat) -> DecodeError {
     let cut = match format {
         ImageFormat::WebP => webp::ends_early(bytes),

@@ -30,8 +30,8 @@ pub(super) struct Estimate {
 
 /// Returns the most bytes that are held at a time while a picture is decoded and prepared by `recipe`; the bytes of the
 /// file itself are not counted. `start` holds the first bytes of the file. Where they are not the whole file, `file` is
-/// the open file, whose position changes. Returns 0 for a file that the decoder will refuse by its header, and the
-/// bytes of the largest allowed picture where the header lies behind `start`.
+/// the open file, whose position changes. Returns 0 for a file that the decoder refuses because of its header, and the
+/// bytes of the largest allowed picture where the header lies beyond `start`.
 pub fn footprint(start: &[u8], file: Option<&File>, recipe: &Recipe, options: &DecodeOptions) -> u64 {
     let Ok(format) = detect_format(start) else { return 0 };
     let estimate = catch_panics(|| {
@@ -136,7 +136,7 @@ mod tests {
         let options = DecodeOptions::default();
         assert!(decode(&bytes, &options).is_ok(), "{name}");
         let all = footprint(&bytes, None, &recipe(), &options);
-        // The same from the first 64 bytes and the open file.
+        // This estimates the same file from its first 64 bytes and the open file.
         let file = File::open(&path).expect("golden");
         let some = &bytes[..bytes.len().min(64)];
         let part = footprint(some, Some(&file), &recipe(), &options);
@@ -164,7 +164,7 @@ mod tests {
         ];
         for (name, each) in formats {
             let (pixels, bytes) = footprint_of(name);
-            // A resize to one pixel holds little beside the picture.
+            // A resize to one pixel needs little memory beside the picture.
             let most = each.max(3.0) * pixels as f64 + 3.0 * pixels as f64 / 8.0;
             assert!(bytes as f64 >= each * pixels as f64 && bytes as f64 <= most, "{name}: {bytes} of {pixels} pixels");
         }

@@ -71,7 +71,7 @@ fn is_avif(bytes: &[u8]) -> bool {
     brands.enumerate().any(|(at, brand)| at >= 2 && at != 3 && (brand == b"avif" || brand == b"avis"))
 }
 
-/// Returns the name of a kind of file that often lies among pictures and is not one.
+/// Returns the kind of a file that is not a picture, for kinds that are common in folders of pictures.
 fn other_content(bytes: &[u8]) -> Option<&'static str> {
     if bytes.get(4..8) == Some(b"ftyp") {
         return Some("a video or audio file");

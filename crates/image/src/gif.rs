@@ -23,7 +23,7 @@ struct Frame<'a> {
     interlaced: bool,
     palette: &'a [u8],
     transparent: Option<u8>,
-    /// The bits of an index, with which the LZW codes begin.
+    /// The number of bits of an index, which is GIF's LZW minimum code size.
     bits: u8,
     /// The LZW codes in their sub-blocks.
     data: &'a [u8],

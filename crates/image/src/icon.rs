@@ -18,19 +18,20 @@ pub(crate) struct IconEntry<'a> {
     bits: u16,
 }
 
-/// The entries of the directory, 16 bytes each, and the number that the file says; fewer where it ends before.
+/// Returns the entries of the directory, 16 bytes each, and the number of entries in its header; a file that ends early
+/// has fewer entries than that.
 fn directory(bytes: &[u8]) -> Option<(&[[u8; 16]], usize)> {
     let count = usize::from(u16::from_le_bytes(*bytes.get(4..)?.first_chunk()?));
     let entries = bytes.get(6..)?.as_chunks::<16>().0;
     Some((&entries[..count.min(entries.len())], count))
 }
 
-/// Length and position of the picture of an entry.
+/// Returns length and position of the picture of an entry.
 fn extent(entry: &[u8; 16]) -> [usize; 2] {
     [8, 12].map(|at| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]) as usize)
 }
 
-/// Whether the directory, or a picture that it names, goes on beyond the end of the file.
+/// Whether the directory, or a picture in it, reaches beyond the end of the file.
 pub(crate) fn ends_early(bytes: &[u8]) -> bool {
     directory(bytes).is_none_or(|(entries, count)| {
         let beyond = |entry| extent(entry).into_iter().fold(0, usize::saturating_add) > bytes.len();

@@ -27,7 +27,8 @@ pub(crate) fn apply(image: RgbImage, orientation: Orientation) -> RgbImage {
 
 /// Returns the picture whose pixel at (x, y) is the pixel of `image` at `from(x, y)`.
 fn rearranged(image: &RgbImage, orientation: Orientation, from: impl Fn(usize, usize) -> [usize; 2]) -> RgbImage {
-    /// So many rows are written together that a column of the source is read while it is in the cache.
+    /// The number of output rows that are written together, so that reads down a column of the source find it in the
+    /// cache.
     const ROWS: usize = 64;
     let (width, height) =
         if swaps_sides(orientation) { (image.height, image.width) } else { (image.width, image.height) };

@@ -6,7 +6,7 @@
 
 use super::resize::{HALF, PRECISION, Taps};
 
-/// The number of sums in one array, which is what the widest registers hold.
+/// The number of `i32` sums in one array, which is one register of 512 bits.
 const LANES: usize = 16;
 /// The number of bytes of a row that the vertical pass sums at a time.
 const BLOCK: usize = 4 * LANES;

@@ -6,7 +6,7 @@ const SIGNATURE: usize = 8;
 /// A chunk of a PNG.
 pub(crate) struct Chunk<'a> {
     pub kind: &'a [u8; 4],
-    /// The content; of a chunk that the end of the file cuts, the bytes that are there.
+    /// The content; in a chunk that is cut by the end of the file, the bytes before the end.
     pub body: &'a [u8],
     /// The checksum, unless the file ends before it.
     crc: Option<&'a [u8; 4]>,

@@ -3,12 +3,12 @@
 //! The frameworks whose weights we run resized their training and test pictures with Pillow, so its rounding is part of
 //! the model's numbers. Pillow computes the weights in `f64`, normalises them to a sum of one and rounds them to fixed
 //! point with [`PRECISION`] bits. It resizes one direction and rounds it to bytes before the other. When a picture
-//! shrinks, the filter is widened by the scale, so that every source pixel counts. `Nearest` does without weights: it
-//! takes the pixel under the centre.
+//! shrinks, the filter is widened by the scale, so that every source pixel counts. `Nearest` has no weights: it takes
+//! the pixel under the centre.
 //!
-//! The version that is followed is Pillow 13. Up to version 12 Pillow resized along the rows first; 13 begins with the
-//! columns where [`columns_first`] says so, which changes some values by one where a picture loses much more height
-//! than width. Nothing else has changed since Pillow 3.
+//! The reference is Pillow 13. Up to version 12 Pillow resized along the rows first; 13 begins with the columns where
+//! [`columns_first`] says so, which changes some values by one where a picture loses much more height than width.
+//! Nothing else has changed since Pillow 3.
 
 use super::RgbImage;
 use super::passes::{Horizontal, Vertical, vectorised};
@@ -111,7 +111,8 @@ impl Axis {
         f64::from(self.from as f32) / self.to as f64
     }
 
-    /// Returns the source pixel under each centre in the window, and none where rounding leads out of the picture.
+    /// Returns the source pixel under each centre in the window, and none where rounding moves the centre out of the
+    /// picture.
     fn nearest(&self) -> Vec<Option<usize>> {
         let scale = self.scale();
         let mut at = scale * 0.5;

@@ -1,4 +1,4 @@
-//! Encodes pictures for people to look at: JPEG thumbnails for reports, PNGs and JPEGs of whole pictures.
+//! Encodes JPEG thumbnails for reports, and PNGs and JPEGs of whole pictures.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use image::codecs::jpeg::JpegEncoder;
@@ -68,7 +68,7 @@ fn fit(width: usize, height: usize, longest: usize) -> (usize, usize) {
     (side(width), side(height))
 }
 
-/// Returns a `data:` address of a JPEG, for a page or a drawing that holds its pictures itself.
+/// Returns a `data:` address of a JPEG, for a page or an SVG that embeds its pictures.
 pub fn data_uri(jpeg: &[u8]) -> String {
     format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(jpeg))
 }

@@ -38,8 +38,8 @@ pub(crate) fn flags(bytes: &[u8]) -> u8 {
     head.and_then(|chunk| chunk.body.first().copied()).unwrap_or(0)
 }
 
-/// Returns the file with the flag set that the first frame of its animation replaces the canvas. The decoder would
-/// otherwise blend the frame with the empty canvas and round its colours.
+/// Returns the file with its first animation frame flagged to replace the canvas. The decoder would otherwise blend the
+/// frame with the empty canvas and round its colours.
 pub(crate) fn without_blending(bytes: &[u8]) -> Cow<'_, [u8]> {
     const FLAGS: usize = 15;
     const NO_BLENDING: u8 = 2;

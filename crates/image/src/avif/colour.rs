@@ -87,8 +87,8 @@ impl Planes {
         Ok(())
     }
 
-    /// Drops the bits beyond the eighth. libavif does the same before it converts, except for ten bits with an opacity
-    /// and for grey.
+    /// Shifts the samples to 8 bits, as libavif does before it converts. Grey pictures and 10-bit pictures with alpha
+    /// keep their bits.
     pub(super) fn narrowed_to_8_bits(mut self, has_alpha: bool) -> Self {
         let keeps = self.bits == 10 && has_alpha || self.layout == PixelLayout::I400;
         let shift = self.bits - 8;
@@ -153,7 +153,8 @@ impl Planes {
         let last = out.len() - 1;
         for (x, out) in out.iter_mut().enumerate() {
             let a = x / 2;
-            // The first and the last pixel take their own sample, also where the width is odd.
+            // The first and the last pixel of a row use only the sample of their own column, also where the width is
+            // odd.
             let b = match x {
                 x if x == 0 || x == last => a,
                 x if x.is_multiple_of(2) => a - 1,
@@ -167,7 +168,7 @@ impl Planes {
 
 /// The range of the samples.
 struct SampleRange {
-    /// The sample that stands for black.
+    /// The sample value of black.
     black: f32,
     /// 255 divided by the distance from black to white.
     luma: f32,
@@ -254,10 +255,10 @@ impl Matrix {
         let fixed = |factor: f64| (factor * chroma * 64.0).round() as i32;
         let (red, blue) = (2.0 * (1.0 - kr), 2.0 * (1.0 - kb));
         Ok(Self {
-            // 8 bits that are repeated to 16 bits are 257 times the 8 bits.
+            // Repeating an 8-bit value to fill 16 bits multiplies it by 257.
             slope: (luma * 64.0 * 256.0 * 256.0 / 257.0f64).round() as i32,
             offset: if full_range { 32 } else { -1160 },
-            // libyuv held this factor in a signed byte, and Pillow's pixels still show its limit.
+            // libyuv once stored this factor in a signed byte. The limit remained, and Pillow's pixels show it.
             blue_of_u: fixed(blue).min(128),
             green_of_u: fixed(blue * kb / kg),
             green_of_v: fixed(red * kr / kg),

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// The number of properties that an item may have; usual items have five.
 const MAX_PROPERTIES: usize = 255;
 
-/// The meta box of a file.
+/// The content of a file's meta box.
 #[derive(Default)]
 pub(super) struct Container<'a> {
     bytes: &'a [u8],
@@ -57,7 +57,7 @@ struct Reference {
     to: Vec<u32>,
 }
 
-/// A picture that is put together of tiles, row by row.
+/// A picture that is composed of tiles, row by row.
 pub(super) struct Grid {
     pub columns: usize,
     pub rows: usize,
@@ -310,7 +310,7 @@ impl<'a> Container<'a> {
         Orientation::from_exif(exif).unwrap_or(Orientation::NoTransforms)
     }
 
-    /// Returns the grid of an item that is put together of tiles, and none for a single frame.
+    /// Returns the grid of an item that is composed of tiles, and none for a single frame.
     pub(super) fn grid(&self, item: u32) -> Result<Option<Grid>, DecodeError> {
         match self.items.get(&item).map(|item| item.kind) {
             Some([b'a', b'v', b'0', b'1']) => return Ok(None),

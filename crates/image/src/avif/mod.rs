@@ -31,7 +31,7 @@ pub(crate) struct StillPicture {
 /// layers.
 const MAX_FRAMES: usize = 8;
 
-/// The decoder is dropped after a frame of more pixels than this, and the memory that it holds with it.
+/// After a frame of more pixels than this the decoder is dropped, which frees its memory.
 const MAX_KEPT_PIXELS: u64 = 1 << 24;
 
 thread_local! {
@@ -86,7 +86,7 @@ fn alpha_of_tiles(container: &Container, item: u32, max_pixels: u64) -> Result<O
     grid.map(|grid| decode_grid(container, &grid, max_pixels)).transpose()
 }
 
-/// Decodes the tiles of a grid and puts them together.
+/// Decodes the tiles of a grid and pastes them into one picture.
 fn decode_grid(container: &Container, grid: &Grid, max_pixels: u64) -> Result<Planes, DecodeError> {
     let &Grid { columns, rows, width, height, ref tiles } = grid;
     check_size(width as u64, height as u64, max_pixels)?;
@@ -102,8 +102,8 @@ fn decode_grid(container: &Container, grid: &Grid, max_pixels: u64) -> Result<Pl
         let whole = match &mut whole {
             Some(whole) => whole,
             None => {
-                // No tile may lie outside the picture, so the size of the picture bounds the work that a small file can
-                // ask for.
+                // Every tile must overlap the picture, so the size of the picture bounds the work that a small file can
+                // cause.
                 let fits = |side: usize, count: usize, of: usize| side * count >= of && side * (count - 1) < of;
                 if !fits(tile.width, columns, width) || !fits(tile.height, rows, height) {
                     let (w, h) = (tile.width, tile.height);
@@ -126,9 +126,9 @@ fn decode_frame(data: Vec<u8>, max_pixels: u64) -> Result<Picture, DecodeError> 
     if data.is_empty() {
         return Err(corrupt("an item without data"));
     }
-    // The decoder takes 0 as no limit.
+    // The decoder reads a limit of 0 as no limit.
     let limit = u32::try_from(max_pixels).unwrap_or(u32::MAX).max(1);
-    // The decoder is taken out of its place, so that one that panics is not used again.
+    // The decoder is taken out of the cell, so that a decoder that panics is not used again.
     let kept = DECODER.take().filter(|(of, _)| *of == limit);
     let mut decoder = kept.map_or_else(|| new_decoder(limit), |(_, decoder)| Ok(decoder))?;
     let picture = first_picture(&mut decoder, data);

@@ -57,7 +57,7 @@ struct ArithmeticDecoder<'a> {
     interval: u64,
     /// The number of bits of `code` below the interval; negative before the first bytes are read.
     count: i32,
-    /// How many more decisions may be decoded.
+    /// The number of decisions that may still be decoded.
     budget: u64,
 }
 
@@ -133,7 +133,7 @@ struct ScanDecoder<'a> {
     statistics: Statistics,
 }
 
-/// Decodes a scan into the coefficient buffer. Returns whether the data may have reached to the end of the scan.
+/// Decodes a scan into the coefficient buffer. Returns whether the data may have reached the end of the scan.
 pub(super) fn decode(
     coefficients: &mut CoefficientBuffer,
     input: &ScanInput,

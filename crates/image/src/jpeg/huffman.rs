@@ -3,7 +3,7 @@
 use super::markers::EntropyData;
 use super::{DecodeError, corrupt};
 
-/// The length of the longest codes that one look into a table decodes.
+/// The length of the longest codes that the first table decodes with one lookup.
 const LOOKUP: usize = 10;
 /// The entries of a second table, which decodes longer codes: one for each value of the next 16 bits from the first
 /// long code on.
@@ -115,7 +115,7 @@ impl HuffmanTable {
         }
     }
 
-    /// Searches the code at the beginning of the 16 bits `next` by its length.
+    /// Finds the code at the beginning of the 16 bits `next` by trying each length.
     #[cold]
     #[inline(never)]
     fn search_long_codes(&self, next: u32) -> CodeEntry {
@@ -129,7 +129,7 @@ fn bad_code_lengths() -> DecodeError {
     corrupt("a Huffman table with more codes than there can be")
 }
 
-/// Reads the bits of a scan. Behind the end of the data it reads zeros, which [`EntropyReader::check`] finds.
+/// Reads the bits of a scan. Beyond the end of the data it reads zeros; [`EntropyReader::check`] detects this.
 #[derive(Clone, Copy)]
 pub(super) struct BitReader<'a> {
     data: &'a [u8],
@@ -137,8 +137,8 @@ pub(super) struct BitReader<'a> {
     next: usize,
     /// The next bits, from the upper end on.
     buffer: u64,
-    /// The number of bits that count. The bits below them are the next ones of the data, and `refill` may read them
-    /// again.
+    /// The number of valid bits in `buffer`. The bits below them already equal the next ones of the data, so `refill`
+    /// may read them again.
     count: u32,
 }
 
@@ -214,7 +214,7 @@ pub(super) struct EntropyReader<'a> {
     interval: usize,
     /// The number of MCUs before the next marker.
     left: usize,
-    /// The number of markers that were passed.
+    /// The number of markers before the current position.
     passed: usize,
 }
 
@@ -224,7 +224,7 @@ impl<'a> EntropyReader<'a> {
         Self { bits: BitReader::new(&data.bytes, 0), data, interval, left, passed: 0 }
     }
 
-    /// Must be called before each MCU. Returns whether the predictions start anew after a restart marker.
+    /// Must be called before each MCU. Returns whether a restart marker was passed, which resets the DC predictors.
     #[inline(always)]
     pub(super) fn begin_mcu(&mut self) -> Result<bool, DecodeError> {
         if self.left > 0 {

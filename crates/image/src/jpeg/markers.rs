@@ -32,7 +32,7 @@ pub(super) struct Segment<'a> {
     pub body: &'a [u8],
 }
 
-/// Goes through a file from marker to marker.
+/// Reads the segments of a file one after the other.
 pub(super) struct SegmentReader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -133,7 +133,7 @@ pub(super) struct Restart {
 }
 
 /// Appends to `out` the bytes before the first 0xff, or all of them, and returns their number. It copies whole words
-/// and takes the surplus back, since 0xff is rare but not very rare.
+/// and truncates the surplus, since 0xff is rare in JPEG data, but not very rare.
 fn copy_to_ff(bytes: &[u8], out: &mut Vec<u8>) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     let (words, rest) = bytes.as_chunks::<8>();

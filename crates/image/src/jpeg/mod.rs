@@ -160,7 +160,7 @@ struct Decoder {
     jfif: bool,
     /// The colour transform in Adobe's APP14 segment.
     adobe: Option<u8>,
-    /// The colour space, where the file around the JPEG gives it.
+    /// The colour space, if a file that contains the JPEG gives it.
     colours: Option<ColourSpace>,
     /// The metadata before the first scan: all blocks of EXIF, joined, and the last block of XMP.
     metadata: Metadata<'static>,
@@ -179,8 +179,8 @@ struct Output {
 }
 
 impl Decoder {
-    /// Reads all segments and decodes all scans; `framed` is called after each frame header. A file may end early as
-    /// [`may_end`](Self::may_end) says for `pad`, or not at all where there is none.
+    /// Reads all segments and decodes all scans; `framed` is called after each frame header. With `pad` a file may end
+    /// early under the conditions of [`may_end`](Self::may_end), without it it may not.
     fn read(
         &mut self,
         bytes: &[u8],
@@ -191,7 +191,7 @@ impl Decoder {
         let mut segments = SegmentReader::new(bytes);
         loop {
             let segment = match segments.next() {
-                // the file ends early, and the picture is complete or may be filled up
+                // The file ends early, and the picture is complete or may be filled up.
                 Err(end) if end.kind == DecodeErrorKind::Truncated && pad.is_some_and(|pad| self.may_end(pad)) => {
                     return Ok(());
                 }

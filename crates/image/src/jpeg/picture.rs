@@ -6,7 +6,7 @@ use super::idct::{LANES, Samples};
 use super::upsample::Upsampling;
 
 /// The samples of a component in the last two rows of MCUs; upsampling needs both, because it interpolates across the
-/// seam.
+/// boundary between them.
 pub(super) struct ComponentRows {
     samples: Vec<u8>,
     stride: usize,
@@ -78,7 +78,7 @@ impl ComponentRows {
     }
 }
 
-/// The picture that is being made.
+/// The picture and the state of its conversion.
 pub(super) struct OutputPicture {
     pub width: usize,
     pub height: usize,
@@ -91,7 +91,7 @@ pub(super) struct OutputPicture {
     max_v: usize,
     /// The number of rows that a row of MCUs gives.
     mcu_height: usize,
-    /// For each component, buffers for a row of the picture's width and for the sums that it is made of.
+    /// For each component, a buffer for an upsampled row and one for the sums that the row is computed from.
     rows: Vec<(Vec<u8>, Vec<u16>)>,
 }
 

@@ -62,8 +62,8 @@ pub(super) fn ac_first(
     Some(())
 }
 
-/// Decodes the next bit of the scan's AC coefficients that are not zero, and those that become other than zero.
-/// `eob_run` is the number of blocks from here on in which none becomes other than zero.
+/// Decodes the next bit of the scan's AC coefficients that are not zero, and the coefficients that become nonzero.
+/// `eob_run` is the number of blocks from here on in which no coefficient becomes nonzero.
 #[inline(always)]
 pub(super) fn ac_refine(
     bits: &mut BitReader,
@@ -101,8 +101,8 @@ pub(super) fn ac_refine(
     Some(())
 }
 
-/// Decodes the next bit of the coefficients from `k` on that are not zero. It stops at the zero after `zeros` others,
-/// or behind the last coefficient of the scan, and returns the position.
+/// Decodes the next bit of the coefficients from `k` on that are not zero. It skips `zeros` zero coefficients and stops
+/// at the next zero one, or behind the last coefficient of the scan. Returns the position.
 #[inline(always)]
 fn refine(
     bits: &mut BitReader,

@@ -5,7 +5,7 @@
 //! are rounded up and down by turns, so that no error accumulates. Components that are reduced in other ways, or that
 //! are at most two samples wide, are repeated.
 
-/// The way in which a component is upsampled.
+/// The method by which a component is upsampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Upsampling {
     None,
@@ -18,7 +18,7 @@ pub(super) enum Upsampling {
 }
 
 impl Upsampling {
-    /// Chooses the way for a component that is `width` samples wide, where a sample covers `across` × `down` pixels.
+    /// Chooses the method for a component that is `width` samples wide, where a sample covers `across` × `down` pixels.
     pub(super) fn new(across: usize, down: usize, width: usize) -> Self {
         match (across, down) {
             (1, 1) => Self::None,

@@ -18,8 +18,8 @@ pub enum Preset {
 }
 
 impl Recipe {
-    /// Returns this recipe with the keys that `overrides` gives. Whoever calls it has already replaced the recipe by
-    /// that of the preset.
+    /// Returns this recipe with the keys that `overrides` gives. The caller has already replaced the recipe by that of
+    /// the preset.
     pub fn with(&self, overrides: &RecipeOverrides) -> Recipe {
         Recipe {
             size: overrides.size.unwrap_or(self.size),
@@ -36,7 +36,7 @@ impl Recipe {
 }
 
 impl RecipeOverrides {
-    /// Checks that every value is within its range. Whether the values go together is checked with the recipe that they
+    /// Checks that every value is within its range. Combinations of values are checked later, in the recipe that they
     /// override.
     pub fn check(&self) -> Result<(), RecipeError> {
         Recipe::TORCHVISION.with(self).check()

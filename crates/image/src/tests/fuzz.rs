@@ -1,6 +1,6 @@
 //! Decodes random changes of files of every format: each must give a picture or an error within a bound of time.
 //!
-//! `cargo test` tries some thousands, always the same ones. To run it longer:
+//! `cargo test` decodes 4000 changed files, always the same ones. To run it longer:
 //!
 //!     FUZZ_SECONDS=3600 cargo test -p featurize-image --release fuzz -- --ignored --nocapture
 //!
@@ -157,7 +157,7 @@ fn for_as_long_as_wanted() {
         corpus.retain(|bytes| wanted(bytes));
         assert!(!corpus.is_empty(), "no file of the format {format}");
     }
-    // A decoder is kept between files, and no file may change what it makes of the next one.
+    // The AVIF decoder is kept between files, and no file may change the pixels of the next one.
     let witness = corpus.iter().find_map(|bytes| Some((bytes.clone(), decode(bytes, &DecodeOptions::default()).ok()?)));
     let (witness, expected) = witness.expect("a file that is a picture");
     let (mut number, mut pictures, mut longest) = (first, 0u64, Duration::ZERO);

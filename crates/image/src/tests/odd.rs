@@ -136,7 +136,7 @@ fn tiffs_that_are_not_read_are_named() {
 fn tiles_of_gigabytes_are_refused_before_they_are_made() {
     let tile = [(258, 16), (262, 2), (277, 3), (259, 8), (322, 60_000), (323, 60_000), (324, 8), (325, 40)];
     let mut bytes = tiff(&tile, &[0; 40]);
-    // This makes a tile of the strip that `tiff` writes.
+    // This removes the tag StripOffsets that `tiff` writes, so that the picture has tiles.
     let at = bytes.windows(2).position(|w| w == 273u16.to_le_bytes()).expect("the tag of the strip");
     bytes[at..at + 2].copy_from_slice(&65_000u16.to_le_bytes());
     assert_eq!(kind(&bytes), Some(DecodeErrorKind::TooLarge));

@@ -11,7 +11,7 @@ fn a_file_that_ends_early_is_truncated() {
             assert_eq!(kind(&bytes[..end]), Some(DecodeErrorKind::Truncated), "{name}, {part}/16");
         }
     }
-    // Each of these tells how long it is, by its header or by its end marker.
+    // These formats give their length in the header or have an end marker.
     for (name, header) in [("lossy.webp", 12), ("lossless.webp", 12), ("rgb.ico", 6), ("rgb.qoi", 14), ("rgb.ppm", 13)]
     {
         let bytes = golden(&format!("image_{name}"));

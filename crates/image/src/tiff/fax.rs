@@ -1,6 +1,6 @@
-//! Decodes strips of fax machines: runs of black and white in codes of ITU-T T.4, row by row (TIFF 6.0, sections 10 and
-//! 11; compressions 2 and 3), or as differences to the row before (ITU-T T.6, compression 4). A pixel is a bit, and 1
-//! is black.
+//! Decodes strips with fax compression: runs of black and white in codes of ITU-T T.4, row by row (TIFF 6.0, sections
+//! 10 and 11; compressions 2 and 3), or as differences to the row before (ITU-T T.6, compression 4). A pixel is a bit,
+//! and 1 is black.
 
 use super::DecodeError;
 use super::{corrupt, layout, unsupported};
@@ -83,7 +83,7 @@ fn one_dimensional_rows<R: Iterator<Item = Result<u8, Infallible>>>(
 }
 
 fn skip(reader: &mut impl BitReader, bits: u8) {
-    // The end of the data shows when the next bits are looked at.
+    // An error means the end of the data, which the next `peek` or `decode` detects.
     let _ = reader.consume(bits);
 }
 

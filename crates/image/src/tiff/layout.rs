@@ -41,7 +41,7 @@ pub(super) const OLD_DEFLATE: u64 = 32946;
 pub(super) const ZSTD: u64 = 50000;
 pub(super) const WEBP: u64 = 50001;
 
-/// The bytes that a strip or a tile may have in addition to eight for each pixel of the largest picture.
+/// The bytes that a strip or a tile may have in addition to eight for each pixel of the largest allowed picture.
 const ROOM: u64 = 64 << 20;
 
 /// The number of samples that a pixel may have, as in Pillow.
@@ -195,7 +195,7 @@ impl<'a> PageLayout<'a> {
         self.colours.count() + usize::from(self.alpha != Alpha::None)
     }
 
-    /// Whether a pixel is one bit of a fax.
+    /// Whether the strips are compressed with a fax code.
     pub(super) fn is_fax(&self) -> bool {
         matches!(self.compression, HUFFMAN | GROUP_3 | GROUP_4)
     }
@@ -224,8 +224,8 @@ impl<'a> PageLayout<'a> {
         })
     }
 
-    /// Returns the bytes of a strip or a tile. An uncompressed one goes to the end of the file here, since its size
-    /// says how much of it is used.
+    /// Returns the bytes of a strip or a tile. For an uncompressed one it returns the rest of the file; the caller
+    /// knows from its size how much of it is used.
     pub(super) fn data<'b>(&self, bytes: &'b [u8], number: usize) -> Result<&'b [u8], DecodeError> {
         let start = self.offsets.get(number).and_then(|start| usize::try_from(*start).ok());
         let rest = start.and_then(|start| bytes.get(start..)).ok_or_else(truncated)?;

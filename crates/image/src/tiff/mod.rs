@@ -3,7 +3,7 @@
 //! The decoder reads strips and tiles, interleaved and planar samples, both byte orders and both bit orders: grey,
 //! palettes and RGB with or without opacity, CMYK, and YCbCr that is JPEG or has its full resolution. It keeps the
 //! upper 8 of 16 bits. `layout.rs` reads the tags, `unpack.rs` decompresses strips and tiles, and `fax.rs` decodes
-//! those of fax machines.
+//! those with fax compression.
 //!
 //! It does not read floating-point, signed, 12- and 32-bit samples, which have no fixed range; CIELab; YCbCr of less
 //! resolution that is not JPEG; and the compressions old-style JPEG (6), LZMA, SGI and ThunderScan.
