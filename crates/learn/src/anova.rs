@@ -9,9 +9,10 @@ use crate::dataset::{DatasetBase, FitWith};
 use crate::table::FeatureMatrix;
 use crate::variance::SelectError;
 
-/// Collects the mean of every class and the squares within the classes while rows stream by.
+/// Collects the mean of every class and the sum of squares within the classes while rows stream by.
 ///
-/// One row at a time, so the cut into blocks does not change a bit. Memory: 8 bytes a column and class, and 8 a column.
+/// It takes one row at a time, so the division of the table into blocks does not change the result. Memory: 8 bytes for
+/// each column and class, and 8 for each column.
 #[derive(Clone, Debug)]
 pub struct AnovaAccumulator {
     cols: usize,
@@ -25,9 +26,10 @@ pub struct AnovaAccumulator {
 /// F and p of every column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Anova {
-    /// Infinite where the classes differ and have no spread inside them, NaN for a constant column.
+    /// F of each column: infinite where the means of the classes differ and no class has variance, NaN for a constant
+    /// column.
     pub f: Vec<f64>,
-    /// The probability of an F at least as large by chance alone; NaN where F is.
+    /// The probability of an F at least as large by chance alone; NaN where F is NaN.
     pub p: Vec<f64>,
 }
 
@@ -42,7 +44,7 @@ impl<'a> FitWith<'a, &'a FeatureMatrix, Vec<Option<usize>>, SelectError> for Ano
     type ObjectIn = Option<AnovaAccumulator>;
     type ObjectOut = AnovaAccumulator;
 
-    /// Takes the next rows of a table, each with the number of its class; rows of no class do not count.
+    /// Takes the next rows of a table, each with the number of its class; rows without a class are ignored.
     fn fit_with(
         &self,
         before: Self::ObjectIn,
@@ -57,7 +59,7 @@ impl<'a> FitWith<'a, &'a FeatureMatrix, Vec<Option<usize>>, SelectError> for Ano
     }
 }
 
-/// Returns an error where classes of so many rows leave no spread to measure by.
+/// Returns an error unless two or more classes have rows and one of them has two. `counts` has the rows of each class.
 pub fn check_rows(counts: impl Iterator<Item = u64>) -> Result<(), SelectError> {
     let (mut rows, mut classes) = (0, 0);
     for count in counts.filter(|&count| count > 0) {
@@ -67,7 +69,7 @@ pub fn check_rows(counts: impl Iterator<Item = u64>) -> Result<(), SelectError> 
 }
 
 impl AnovaAccumulator {
-    /// An accumulator for rows of `cols` values that belong to `classes` classes.
+    /// Makes an accumulator for rows of `cols` values that belong to `classes` classes.
     pub fn new(cols: usize, classes: usize) -> Self {
         Self { cols, counts: vec![0; classes], means: vec![0.0; classes * cols], within: vec![0.0; cols] }
     }
@@ -86,9 +88,9 @@ impl AnovaAccumulator {
         }
     }
 
-    /// The scores over all rows seen. Classes without a row do not count.
+    /// Returns the scores over all rows seen. Classes without a row are ignored.
     ///
-    /// Fails with fewer than two classes, and when every class has one row only: there is no spread to measure by.
+    /// Fails with fewer than two classes, and when every class has one row only, so that no class has variance.
     pub fn finish(self) -> Result<Anova, SelectError> {
         let seen: Vec<usize> = (0..self.counts.len()).filter(|&class| self.counts[class] > 0).collect();
         let rows: u64 = self.counts.iter().sum();
@@ -106,7 +108,7 @@ impl AnovaAccumulator {
     fn between(&self, seen: &[usize], rows: f64) -> Vec<f64> {
         let mean = |class: usize, j: usize| self.means[class * self.cols + j];
         let column = |j: usize| {
-            // measured from the first class, so that equal means give exactly 0
+            // Means are taken relative to that of the first class, so that equal means give exactly 0.
             let from_first = |class: usize| mean(class, j) - mean(seen[0], j);
             let weighted = |class: usize| self.counts[class] as f64 * from_first(class);
             let centre = seen.iter().map(|&class| weighted(class)).sum::<f64>() / rows;
@@ -132,8 +134,8 @@ fn f_upper_tail(m: f64, n: f64, f: f64) -> f64 {
     regularised_beta(n / 2.0, m / 2.0, ln_x, ln_rest)
 }
 
-/// I_x(a, b) by Lentz's continued fraction (DLMF 8.17.22), which converges fast for x below (a + 1) / (a + b + 2);
-/// above it by 1 − I_{1−x}(b, a). Takes ln x and ln (1 − x), both with all their digits.
+/// Computes I_x(a, b) by Lentz's continued fraction (DLMF 8.17.22), which converges fast for x below (a + 1) / (a + b +
+/// 2); above it as 1 − I_{1−x}(b, a). Takes ln x and ln (1 − x), each at full precision.
 fn regularised_beta(a: f64, b: f64, ln_x: f64, ln_rest: f64) -> f64 {
     let x = ln_x.exp();
     let beta = libm::lgamma(a) + libm::lgamma(b) - libm::lgamma(a + b);
@@ -145,7 +147,7 @@ fn regularised_beta(a: f64, b: f64, ln_x: f64, ln_rest: f64) -> f64 {
     }
 }
 
-/// The continued fraction of the incomplete beta function; it takes in the order of √max(a, b) steps.
+/// The continued fraction of the incomplete beta function; it needs about √max(a, b) steps.
 fn continued_fraction(a: f64, b: f64, x: f64) -> f64 {
     const TINY: f64 = 1e-300;
     const STEPS: u32 = 100_000;
@@ -171,9 +173,9 @@ fn continued_fraction(a: f64, b: f64, x: f64) -> f64 {
     value
 }
 
-/// Numbers of the `k` best of `among`, ascending: `SelectKBest`.
+/// Returns the `k` columns of `among` with the highest scores, ascending, as `SelectKBest` chooses them.
 ///
-/// A NaN is the worst score there is, and of equal scores the later column is kept, as in scikit-learn.
+/// NaN counts as the lowest score, and of equal scores the later column is kept, as in scikit-learn.
 pub fn k_best(scores: &[f64], among: &[usize], k: usize) -> Vec<usize> {
     let score = |j: usize| if scores[j].is_nan() { f64::MIN } else { scores[j] };
     let mut ranked = among.to_vec();

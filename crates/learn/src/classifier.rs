@@ -12,7 +12,7 @@ use crate::table::FeatureMatrix;
 pub enum Classifier {
     /// A perceptron, or, without hidden layers, logistic regression.
     Layers(Mlp),
-    /// The train table itself.
+    /// Nearest neighbours, which keep the train table.
     Neighbours(Knn),
 }
 
@@ -26,7 +26,7 @@ pub enum ClassifierError {
 }
 
 impl Classifier {
-    /// Columns that go in.
+    /// Returns the number of features of a row.
     pub fn inputs(&self) -> usize {
         match self {
             Self::Layers(mlp) => mlp.layers.first().map_or(0, |layer| layer.inputs),
@@ -34,7 +34,8 @@ impl Classifier {
         }
     }
 
-    /// Probability of every class for rows (n, d): (n, classes). A row's result does not depend on the rows beside it.
+    /// Returns the probability of every class (n, classes) for rows (n, d). A row's result does not depend on the other
+    /// rows.
     pub fn predict_proba(&self, x: &FeatureMatrix) -> Result<FeatureMatrix, ClassifierError> {
         Ok(match self {
             Self::Layers(mlp) => mlp.predict_proba(x)?,
@@ -42,8 +43,8 @@ impl Classifier {
         })
     }
 
-    /// Probabilities of every class (n, classes). A classifier that keeps its train rows also gives the probabilities
-    /// that it would have without the row itself: row i of `x` is the train row `own(i)`, or no train row (None).
+    /// Returns the probabilities of every class (n, classes). Nearest neighbours also give the probabilities with the
+    /// row itself left out of the train table: row i of `x` is the train row `own(i)`, or no train row (None).
     pub fn leave_out(
         &self,
         x: &FeatureMatrix,
@@ -56,7 +57,7 @@ impl Classifier {
 }
 
 impl Predict<&FeatureMatrix, Result<Vec<usize>, ClassifierError>> for Classifier {
-    /// The most probable class of every row, the lowest of equals.
+    /// Returns the most probable class of every row; of equal ones the lowest.
     fn predict(&self, x: &FeatureMatrix) -> Result<Vec<usize>, ClassifierError> {
         Ok(self.predict_proba(x)?.iter_rows().map(argmax).collect())
     }

@@ -1,4 +1,5 @@
-//! Our tables as linfa's datasets: a [`FeatureMatrix`] is records, and so are some rows of a table that lies on disk.
+//! Implements linfa's `Records` for our tables: a [`FeatureMatrix`], a shared one, and some rows of a table that may be
+//! on disk.
 //!
 //! Callers import linfa's traits from here, so that one version of linfa is in the build.
 
@@ -10,7 +11,7 @@ pub use linfa::traits::{Fit, FitWith, Predict, Transformer};
 
 use crate::table::{FeatureMatrix, Rows};
 
-/// A table for models that keep their train rows: they share it and do not copy it.
+/// A train table that the fitted model keeps (nearest neighbours); it is shared and not copied.
 #[derive(Clone, Debug)]
 pub struct Shared(pub Arc<FeatureMatrix>);
 
@@ -28,11 +29,11 @@ pub struct Selected<'a> {
 pub struct Labels<'a> {
     /// The number of the class of every row of the table.
     pub y: &'a [usize],
-    /// The names of the classes; the rows need not be of each.
+    /// The names of the classes; a class may have no rows.
     pub classes: &'a [String],
 }
 
-/// Rows with their classes: a classifier is fitted on them.
+/// The dataset that a classifier is fitted on: rows with their classes.
 pub type Labelled<'a> = DatasetBase<Selected<'a>, Labels<'a>>;
 
 /// Tells linfa how many rows and columns a table has.

@@ -5,13 +5,13 @@ use thiserror::Error;
 /// The rows cannot be divided into so many folds.
 #[derive(Debug, PartialEq, Error)]
 pub enum FoldError {
-    /// No class is large enough.
+    /// The largest class has fewer rows than there are folds.
     #[error(
         "{folds} folds are asked for, and the largest class has {largest} train pictures; lower `train.cv` (for a \
          list of classifiers: `train: {{candidates: […], cv: 2}}`)"
     )]
     Few { folds: usize, largest: usize },
-    /// Too few groups.
+    /// There are fewer groups than folds.
     #[error(
         "{folds} folds are asked for, and train.group_by makes {groups} group(s) of the train pictures; lower \
          train.cv or change the pattern"
@@ -19,10 +19,10 @@ pub enum FoldError {
     Groups { folds: usize, groups: usize },
 }
 
-/// The fold of every row, with the same share of every class in each.
+/// Returns the fold of every row. Each fold has about the same share of every class.
 pub fn stratified(y: &[usize], classes: usize, folds: usize) -> Result<Vec<usize>, FoldError> {
     check(y, classes, folds)?;
-    // classes in the order in which they come up
+    // The classes in the order of their first rows.
     let mut seen = Vec::new();
     y.iter().for_each(|class| {
         if !seen.contains(class) {
@@ -47,8 +47,8 @@ pub fn stratified(y: &[usize], classes: usize, folds: usize) -> Result<Vec<usize
     Ok(fold)
 }
 
-/// The fold of every row: no group is in two, and classes are spread as evenly as that allows. `groups` are numbered in
-/// sorted order.
+/// Returns the fold of every row. All rows of a group are in one fold, and the classes are spread as evenly as that
+/// allows. `groups` are numbered in sorted order.
 pub fn grouped(y: &[usize], groups: &[usize], classes: usize, folds: usize) -> Result<Vec<usize>, FoldError> {
     check(y, classes, folds)?;
     let number = groups.iter().max().map_or(0, |most| most + 1);
@@ -91,17 +91,17 @@ pub fn grouped(y: &[usize], groups: &[usize], classes: usize, folds: usize) -> R
     Ok(groups.iter().map(|&group| fold_of[group]).collect())
 }
 
-/// The classes that have fewer rows than there are folds, so that some folds have none of them.
+/// Returns the classes that have fewer rows than there are folds, so that some folds have none of them.
 pub fn scarce(y: &[usize], classes: usize, folds: usize) -> Vec<usize> {
     (0..classes).filter(|class| (1..folds).contains(&y.iter().filter(|other| *other == class).count())).collect()
 }
 
-/// Rows of the largest class: the most folds that there can be.
+/// Returns the number of rows of the largest class, which limits the number of folds.
 pub fn largest(y: &[usize], classes: usize) -> usize {
     (0..classes).map(|class| y.iter().filter(|other| **other == class).count()).max().unwrap_or(0)
 }
 
-/// The first of several models whose mean loss is within one standard error of the least. The models are in order, the
+/// Returns the first model whose mean loss is within one standard error of the lowest one. The models are sorted, the
 /// simplest first, and `losses` has the loss of each on every fold (Hastie, Tibshirani and Friedman, "The Elements of
 /// Statistical Learning", 7.10). None without models.
 pub fn simplest(losses: &[Vec<f64>]) -> Option<usize> {
@@ -110,7 +110,8 @@ pub fn simplest(losses: &[Vec<f64>]) -> Option<usize> {
     losses.iter().position(|one| mean(one) <= limit)
 }
 
-/// Standard error of a mean: the deviation of a sample over the root of its size; 0 of a single value.
+/// Returns the standard error of the mean: the sample's standard deviation over the root of its size; 0 for a single
+/// value.
 pub fn standard_error(values: &[f64]) -> f64 {
     deviation(values) / (values.len().max(2) as f64 - 1.0).sqrt()
 }

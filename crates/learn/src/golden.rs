@@ -1,11 +1,11 @@
-//! Reads `sklearn_learn.json`, `select_reduce.json` and `classifiers.json` of `tests/golden/`, and repeats in Rust the
-//! tables that `tests/golden/sklearn.py` makes by formula.
+//! Reads the golden files of `tests/golden/`, and repeats in Rust the tables that `tests/golden/sklearn.py` makes by
+//! formula.
 
 use serde_json::Value;
 
 use crate::table::FeatureMatrix;
 
-/// All cases.
+/// All cases of `tests/golden/sklearn.py`.
 pub(crate) fn load() -> Value {
     serde_json::from_str(include_str!("../../../tests/golden/sklearn_learn.json")).expect("the golden file is JSON")
 }
@@ -35,7 +35,7 @@ pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().expect("an array")
 }
 
-/// Names for so many classes.
+/// Returns names for `classes` classes.
 pub(crate) fn names(classes: usize) -> Vec<String> {
     (0..classes).map(|class| class.to_string()).collect()
 }
@@ -55,7 +55,7 @@ pub(crate) fn vector(value: &Value) -> Vec<f64> {
     list(value).iter().map(number).collect()
 }
 
-/// A list of numbers that were float32 when they were written.
+/// A list of `float32` numbers.
 pub(crate) fn vector_f32(value: &Value) -> Vec<f32> {
     list(value).iter().map(|v| number(v) as f32).collect()
 }
@@ -71,7 +71,7 @@ pub(crate) fn matrix(value: &Value) -> FeatureMatrix {
         .expect("a table")
 }
 
-/// `count` integers of low..=high: the generator of `sklearn.py`.
+/// Draws `count` integers of low..=high with the generator of `sklearn.py`.
 pub(crate) fn draws(seed: usize, count: usize, low: i64, high: i64) -> Vec<i64> {
     let mut state = seed as u64;
     let next = |_| {

@@ -1,8 +1,8 @@
-//! Hyperparameters, each written once: its doc comment, type, default, range and other name stand in one line of
-//! `hyperparameters!`.
+//! Declares hyperparameters: one line of `hyperparameters!` gives a field's doc comment, type, default, range and
+//! alias.
 //!
-//! From that line come the field that the YAML fills, the default, the check of the range, and the entry in the JSON
-//! Schema.
+//! From that line the macro makes the field that the YAML fills, its default, the check of its range, and its entry in
+//! the JSON Schema.
 
 mod forms;
 
@@ -15,7 +15,7 @@ use thiserror::Error;
 pub use forms::{ClassWeight, InMemory, at_least_1, auto_or_whole};
 pub(crate) use forms::{any_of, inline_schema, whole_or_list};
 
-/// The upper limit of counts that have no natural one: no data is as large.
+/// The upper limit of counts that have no other.
 pub const MANY: usize = 1_000_000_000;
 
 /// The numbers that a hyperparameter may take. Infinite numbers and NaN are in no range.
@@ -111,7 +111,7 @@ impl Number for usize {
     }
 }
 
-/// Why a hyperparameter cannot be used.
+/// The error of a hyperparameter that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParamError {
     #[error("`{key}`: expected {expected}, found `{found}`")]
@@ -137,7 +137,7 @@ impl ParamError {
     }
 }
 
-/// Adds the other name of a property, with the same schema, and tells it in the description of the property.
+/// Adds the alias of a property, with the same schema, and names it in the description of the property.
 pub(crate) fn describe_alias(schema: &mut Schema, property: &str, alias: &str) {
     if let Some(Value::Object(properties)) = schema.get_mut("properties")
         && let Some(described) = properties.get_mut(property)
@@ -152,7 +152,7 @@ pub(crate) fn describe_alias(schema: &mut Schema, property: &str, alias: &str) {
 }
 
 /// Declares a struct of hyperparameters. A field reads `pub alpha: f64 = 1e-4, in Range::AtLeast(0.0), also "l2";`,
-/// where `in` is the range and `also` a second name in the YAML.
+/// where `in` is the range and `also` an alias in the YAML.
 macro_rules! hyperparameters {
     (
         $(#[$meta:meta])*
@@ -178,7 +178,7 @@ macro_rules! hyperparameters {
         }
 
         impl $name {
-            /// Fields that have a second name in the YAML, with that name.
+            /// The fields that have an alias in the YAML, with the alias.
             pub const ALIASES: &'static [(&'static str, &'static str)] = &[$($((stringify!($field), $alias),)?)*];
 
             /// Returns an error about the first field that is not in its range.
@@ -187,7 +187,7 @@ macro_rules! hyperparameters {
                 Ok(())
             }
 
-            /// Completes the schema with the ranges and the second names.
+            /// Completes the schema with the ranges and the aliases.
             fn describe(schema: &mut schemars::Schema) {
                 $($($range.describe_property(schema, stringify!($field));)?)*
                 for (field, alias) in Self::ALIASES {

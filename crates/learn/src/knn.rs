@@ -1,8 +1,8 @@
 //! The k nearest rows of the train table: `sklearn.neighbors.KNeighborsClassifier(algorithm="brute")`.
 //!
-//! Matrix products in `f32` tell which rows may be among the nearest, with a margin that covers their rounding; the
+//! Matrix products in `f32` select the rows that may be among the nearest, with a margin for the rounding error; the
 //! distances of these rows are then computed in `f64` in a fixed order. So the search is exact, and a row's result does
-//! not depend on the rows beside it. Of rows at the same distance the earlier one is nearer.
+//! not depend on the other queries. Of rows at the same distance the earlier one counts as nearer.
 
 mod search;
 
@@ -19,7 +19,7 @@ use crate::table::FeatureMatrix;
 pub use search::Neighbour;
 use search::Search;
 
-/// The most queries of a block. A thread multiplies a whole block with the table at a time.
+/// The most queries that a thread multiplies with the table at a time.
 const QUERIES: usize = 128;
 
 hyperparameters! {
@@ -56,7 +56,7 @@ pub enum Weighting {
     Distance,
 }
 
-/// A train table in which the rows nearest to others are found.
+/// A fitted classifier: the train table in which the nearest rows are searched.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Knn {
     pub params: KnnParams,
@@ -66,7 +66,7 @@ pub struct Knn {
     pub x: Arc<FeatureMatrix>,
     /// (n)
     pub y: Vec<usize>,
-    /// (n): lengths of the rows.
+    /// (n): Euclidean lengths of the rows.
     lengths: Vec<f64>,
     /// (n): 1 / length, 0 of a row of zeros.
     inverses: Vec<f64>,
@@ -74,7 +74,7 @@ pub struct Knn {
     longest: f64,
 }
 
-/// A table cannot be fitted on, or rows have no neighbours in it.
+/// The error of fitting a table or of searching in it.
 #[derive(Debug, Error)]
 pub enum KnnError {
     /// A hyperparameter cannot be used.
@@ -100,7 +100,7 @@ impl KnnParams {
         self.check_ranges()
     }
 
-    /// Returns an error where so many rows have too few neighbours.
+    /// Returns an error where there are fewer rows than `k`.
     pub fn check_rows(&self, rows: usize) -> Result<(), KnnError> {
         if self.k > rows { Err(KnnError::Few { k: self.k, rows }) } else { Ok(()) }
     }
@@ -127,13 +127,13 @@ impl Fit<Shared, Labels<'_>, KnnError> for KnnParams {
 }
 
 impl Knn {
-    /// Share of every class among the neighbours of every row of `x`: (n, classes).
+    /// Returns the share of every class among the neighbours of every row of `x`: (n, classes).
     pub fn predict_proba(&self, x: &FeatureMatrix) -> Result<FeatureMatrix, KnnError> {
         self.leave_out(x, |_| None).map(|[shares, _]| shares)
     }
 
-    /// The shares of the classes among the neighbours of every row of `x` (n, classes), and the same where a row of the
-    /// table is not a neighbour of itself: row i of `x` is row `own(i)` of the table, or not in it (None). One search
+    /// Returns the shares of the classes among the neighbours of every row of `x` (n, classes), and the same with the
+    /// row itself left out of the table: row i of `x` is row `own(i)` of the table, or not in it (None). One search
     /// gives both.
     pub fn leave_out(
         &self,
@@ -152,7 +152,7 @@ impl Knn {
         Ok([out, without])
     }
 
-    /// The `k(i)` rows of the table nearest to row i of `x`, nearest first.
+    /// Returns the `k(i)` rows of the table nearest to row i of `x`, nearest first.
     pub fn neighbours(
         &self,
         x: &FeatureMatrix,
@@ -168,7 +168,7 @@ impl Knn {
         Ok(blocks.flat_map_iter(|(block, queries)| self.search(queries, |i| k(block * together + i))).collect())
     }
 
-    /// The `k(i)` rows nearest to each of some queries (n, d), nearest first.
+    /// Returns the `k(i)` rows nearest to query i of `queries` (n, d), nearest first.
     fn search(&self, queries: &[f32], k: impl Fn(usize) -> usize) -> Vec<Vec<Neighbour>> {
         let rows = queries.chunks_exact(self.x.cols()).enumerate();
         let mut searches: Vec<Search> = rows.map(|(i, query)| Search::new(self, query, k(i))).collect();
@@ -184,7 +184,8 @@ impl Knn {
         match self.params.metric {
             Metric::Euclidean => squares(1.0, 1.0).sqrt(),
             Metric::Cosine if a_length == 0.0 || b_length == 0.0 => 1.0,
-            // half the squared distance on the sphere: 0 for the same row, never below
+            // 1 − cosine is half the squared distance of the rows scaled to length 1, which is exactly 0 for equal rows
+            // and never negative.
             Metric::Cosine => 0.5 * squares(1.0 / a_length, 1.0 / b_length),
         }
     }
@@ -195,7 +196,7 @@ impl Knn {
         for &Neighbour { distance, row } in nearest {
             votes[self.y[row]] += match self.params.weights {
                 Weighting::Uniform => 1.0,
-                // rows at distance 0 decide alone
+                // If there are neighbours at distance 0, only they vote.
                 Weighting::Distance if same => f64::from(distance == 0.0),
                 Weighting::Distance => 1.0 / distance,
             };
@@ -261,7 +262,7 @@ mod tests {
         let same = FeatureMatrix::from_vec(1, 2, vec![3.0, 0.0]).expect("1 × 2");
         assert_eq!(near(3).expect("a classifier").predict_proba(&same).expect("probabilities").as_slice(), [1.0, 0.0]);
         assert!(matches!(near(4), Err(KnnError::Few { k: 4, rows: 3 })));
-        // products that no `f32` holds
+        // These products overflow `f32`.
         for metric in [Metric::Cosine, Metric::Euclidean] {
             let x =
                 FeatureMatrix::from_vec(4, 2, vec![-1e25, 1e25, 1e25, 1e24, 2e25, 1e24, 1e25, -1e25]).expect("4 × 2");
@@ -289,7 +290,7 @@ mod tests {
             let weights = if case["weights"] == "uniform" { Weighting::Uniform } else { Weighting::Distance };
             let params = KnnParams { k: golden::count(&case["k"]), metric, weights };
             let whole = knn(&params, x.clone(), &y, classes).expect("a classifier");
-            // every third row is asked as a stranger
+            // Every third row counts as a row that is not in the table.
             let own = |row: usize| (!row.is_multiple_of(3)).then_some(row);
             let [shares, left_out] = whole.leave_out(&x, own).expect("probabilities");
             assert_eq!(shares, whole.predict_proba(&x).expect("probabilities"));
@@ -302,7 +303,7 @@ mod tests {
                 assert_eq!(left_out.row(row), expected, "{row}");
             }
         }
-        // with two neighbours of two rows, only the other row is left
+        // With k = 2 and a table of two rows, only the other row is left.
         let x = FeatureMatrix::from_vec(2, 1, vec![1.0, 2.0]).expect("2 × 1");
         let params = KnnParams { k: 2, metric: Metric::Euclidean, weights: Weighting::Uniform };
         let knn = knn(&params, x.clone(), &[0, 1], 2).expect("a classifier");

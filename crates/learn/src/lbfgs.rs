@@ -1,5 +1,5 @@
 //! Limited-memory BFGS without bounds, after scipy's `minimize(method="L-BFGS-B")`: the same first step, memory, line
-//! search and tests, so that it takes the same steps but for rounding.
+//! search and stopping tests, so that its steps differ by rounding only.
 //!
 //! Byrd, Lu, Nocedal and Zhu, "A limited memory algorithm for bound constrained optimization", 1995; without bounds its
 //! search direction is that of Nocedal's two loops with H₀ = (yᵀs / yᵀy) I. All in `f64`, as scipy has it.
@@ -11,25 +11,26 @@ use std::ops::ControlFlow;
 
 use search::{LineSearch, Told};
 
-/// Corrections that are remembered: scipy's `maxcor`.
+/// The number of corrections that are stored: scipy's `maxcor`.
 const MEMORY: usize = 10;
 
-/// When to stop.
+/// The limits at which the iteration stops.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Most iterations.
     pub max_iter: usize,
-    /// Most evaluations of the function, asked between iterations.
+    /// The most evaluations of the function, checked between iterations.
     pub max_fun: usize,
     /// Most evaluations of one line search.
     pub max_line_search: usize,
-    /// It is over when no component of the gradient is larger.
+    /// It has converged when no component of the gradient is larger.
     pub gtol: f64,
-    /// It is over when an iteration changes the value by no more than this, relative to it, or to 1 if that is more.
+    /// It has converged when an iteration lowers the value by at most this, relative to the larger of its magnitude and
+    /// 1.
     pub ftol: f64,
 }
 
-/// The reason why it ended.
+/// The reason why the iteration ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// It fulfilled `gtol` or `ftol`.
@@ -38,12 +39,12 @@ pub enum End {
     MaxIter,
     /// It reached `max_fun`.
     MaxFun,
-    /// No point along the gradient has a lower value: rounding errors hide the rest. scipy calls this an "abnormal
-    /// termination", which is no success there, either.
+    /// The line search finds no lower value along the gradient, because of rounding errors. scipy calls this an
+    /// "abnormal termination" and not a success.
     Stuck,
 }
 
-/// The point where it ended.
+/// The point where the iteration ended.
 #[derive(Clone, Debug)]
 pub struct Minimum {
     pub x: Vec<f64>,
@@ -58,7 +59,7 @@ pub type Evaluate<'a, E> = &'a mut dyn FnMut(&[f64], &mut [f64]) -> Result<f64, 
 /// Called with the number (1 for the first) and the value of every iteration.
 pub type OnIteration<'a, E> = &'a mut dyn FnMut(usize, f64) -> ControlFlow<E>;
 
-/// A step that was taken, and by how much the gradient changed.
+/// A step, and the change of the gradient over it.
 struct Correction {
     step: Vec<f64>,
     change: Vec<f64>,
@@ -95,7 +96,7 @@ pub fn minimize<E>(
             if memory.is_empty() {
                 break End::Stuck;
             }
-            // the remembered corrections give no descent: forget them and follow the gradient
+            // The stored corrections give no descent, so they are dropped and the next step follows the gradient.
             memory.clear();
             continue;
         };
@@ -127,7 +128,7 @@ struct Next {
     length: f64,
 }
 
-/// A point along `direction` that is good enough; none when there is none.
+/// Searches along `direction` for a point that fulfils the conditions of the line search; none where it finds none.
 fn along<E>(
     start: Point,
     direction: &[f64],
@@ -155,7 +156,7 @@ fn along<E>(
     Ok(None)
 }
 
-/// Remembers the correction of a step, unless the function is not convex along it.
+/// Stores the correction of a step, unless the function is not convex along it.
 fn remember(memory: &mut VecDeque<Correction>, before: &[f64], direction: &[f64], next: &Next) {
     let change: Vec<f64> = next.gradient.iter().zip(before).map(|(after, before)| after - before).collect();
     let product = next.length * dot(&change, direction);
@@ -191,12 +192,12 @@ fn direction(gradient: &[f64], memory: &VecDeque<Correction>) -> Vec<f64> {
 }
 
 fn largest(values: &[f64]) -> f64 {
-    // a NaN must not look like convergence
+    // A NaN counts as infinite, because it is no convergence.
     values.iter().fold(0.0, |most: f64, v| if v.is_nan() { f64::INFINITY } else { most.max(v.abs()) })
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    // four sums side by side, which vector units compute together; their order is fixed
+    // Four partial sums in a fixed order, which the compiler vectorises.
     let (left, right) = (a.chunks_exact(4), b.chunks_exact(4));
     let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();
     let mut sums = [0.0; 4];

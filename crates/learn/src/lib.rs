@@ -2,7 +2,7 @@
 //!
 //! Read in this order:
 //!
-//! 1. [`table`]: [`FeatureMatrix`](table::FeatureMatrix), the row-major table of `f32` that all models take and give,
+//! 1. [`table`]: [`FeatureMatrix`](table::FeatureMatrix), the row-major table of `f32` that all models take and return,
 //!    and [`Rows`](table::Rows), a table that may lie on disk. [`dataset`] makes them linfa's records.
 //! 2. [`hyperparameters`]: the macro that declares a model's parameters, one line each. The YAML fills these structs;
 //!    defaults, ranges and JSON Schema come from the same lines.
@@ -15,18 +15,18 @@
 //! | [`pca`] | `PCA`, `TruncatedSVD` |
 //! | [`reduction`] | `make_pipeline` of a scaler and a decomposition |
 //! | [`mlp`], [`logistic`] (on [`lbfgs`]), [`knn`] | `MLPClassifier`, `LogisticRegression`, `KNeighborsClassifier` |
-//! | [`classifier`] | any of the three, fitted |
+//! | [`classifier`] | one of the three, fitted |
 //! | [`temperature`] | `CalibratedClassifierCV(method="temperature")` |
 //! | [`slope`] | the gradient of a class's score by the features, which scikit-learn does not have |
 //! | [`folds`], [`metrics`] | `StratifiedKFold`, `StratifiedGroupKFold`, `sklearn.metrics` |
-//! | [`novelty`] (on [`knn`]) | `LocalOutlierFactor(novelty=True)` asks the same, and answers otherwise |
+//! | [`novelty`] (on [`knn`]) | `LocalOutlierFactor(novelty=True)` has the same purpose and other numbers |
 //! | [`neighbours`], [`quality`] | copies, labels in doubt and outliers, which scikit-learn does not have |
 //!
 //! Every model is one of linfa's: parameters implement [`Fit`](dataset::Fit), or [`FitWith`](dataset::FitWith) where
 //! one pass over pieces of a table is enough (variance, analysis of variance, covariance); fitted models implement
-//! [`Transformer`](dataset::Transformer) or [`Predict`](dataset::Predict). A result of theirs may be an error, such as
-//! rows of another width. A training that takes several passes has a driver of its own behind `Fit`: [`mlp`], [`lbfgs`]
-//! and [`pca::Subspace`].
+//! [`Transformer`](dataset::Transformer) or [`Predict`](dataset::Predict). Their results may be errors, such as for
+//! rows of another width. A training of several passes has its own driver behind `Fit`: [`mlp`], [`lbfgs`] and
+//! [`pca::Subspace`].
 //!
 //! ```
 //! use featurize_learn::dataset::{DatasetBase, Fit, Transformer};
@@ -40,8 +40,8 @@
 //! ```
 //!
 //! ndarray, faer and candle are not visible outside. Nothing here reads files or prints: a fitted model is plain data
-//! with public fields, and the caller stores it. `tests/golden/sklearn.py` and its neighbours made the numbers that the
-//! tests hold the models to.
+//! with public fields, and the caller stores it. `tests/golden/sklearn.py` and its neighbours made the numbers with
+//! which the tests compare the models.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,8 @@
 //! Multinomial logistic regression with the meaning and the numbers of
 //! `sklearn.linear_model.LogisticRegression(solver="lbfgs")`.
 //!
-//! It is a perceptron without hidden layers and is kept as one: one output for two classes, else one for each. The loss
-//! is the mean log loss plus ‖w‖² / (2 C Σ weights), the start is 0, the biases are not penalised.
+//! It is a perceptron without hidden layers and is stored as one: one output for two classes, else one for each. The
+//! loss is the mean log loss plus ‖w‖² / (2 C Σ weights), the start is 0, the biases are not penalised.
 
 use std::ops::ControlFlow;
 
@@ -11,7 +11,7 @@ use crate::hyperparameters::{ClassWeight, InMemory, ParamError, Range, hyperpara
 use crate::lbfgs::Limits;
 use crate::mlp::{self, Activation, FullBatch, Mlp, MlpError, Samples, Training};
 
-/// Evaluations of the loss at most: scipy's `maxfun`.
+/// The most evaluations of the loss: scipy's `maxfun`.
 const MAX_FUN: usize = 15_000;
 
 hyperparameters! {
@@ -42,7 +42,7 @@ hyperparameters! {
 }
 
 impl LogisticParams {
-    /// An error about a hyperparameter that is out of its range.
+    /// Returns an error about a hyperparameter that is out of its range.
     pub fn check(&self) -> Result<(), ParamError> {
         self.check_ranges()?;
         self.class_weight.iter().try_for_each(ClassWeight::check)
@@ -61,7 +61,7 @@ impl Fit<Selected<'_>, Labels<'_>, MlpError> for LogisticParams {
 impl Fit<Selected<'_>, Labels<'_>, MlpError> for Training<'_, LogisticParams> {
     type Object = Mlp;
 
-    /// Fits on features (n, d). The loss has one minimum, so it starts at 0 whatever `start` is.
+    /// Fits on features (n, d). The loss has one minimum, so the fit starts at 0 whatever `start` is.
     fn fit(&self, dataset: &Labelled<'_>) -> Result<Mlp, MlpError> {
         let params = self.params;
         params.check()?;

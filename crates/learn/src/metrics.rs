@@ -1,4 +1,4 @@
-//! Scores of predictions: scikit-learn's, by its names and with its rules for empty cases.
+//! Scores of predictions with the names of scikit-learn and its rules for empty classes.
 //!
 //! A class that is never predicted has precision 0, one that has no pictures has recall 0 (`zero_division=0`); both
 //! count in the macro average, while the balanced accuracy leaves out classes without pictures. Probabilities are
@@ -34,10 +34,10 @@ pub struct Metrics {
     pub balanced_accuracy: f64,
     /// Mean negative natural logarithm of the probability given to the true class.
     pub log_loss: f64,
-    /// Share of pictures whose class is among the k most probable, for every k asked.
+    /// Share of pictures whose class is among the k most probable, for every k that is asked for.
     #[serde(default)]
     pub top_k_accuracy: Vec<TopK>,
-    /// Area under the ROC curve, each class against the rest; none where no class has pictures and others beside them.
+    /// Area under the ROC curve, each class against the rest; none where no class has one.
     #[serde(default)]
     pub roc_auc: Option<RocAuc>,
     /// Expected calibration error: the mean absolute difference of confidence and accuracy, by bins of confidence.
@@ -85,13 +85,13 @@ pub struct Average {
 /// Accuracy when any of the k most probable classes may be the true one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopK {
-    /// The number of classes that may be named.
+    /// The number of most probable classes that count.
     pub k: usize,
     /// Share of pictures whose class is among them.
     pub accuracy: f64,
 }
 
-/// Whether a classifier is as sure as it is right.
+/// How well the confidence of a classifier agrees with its accuracy.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reliability {
     /// As in [`Metrics`].
@@ -101,7 +101,7 @@ pub struct Reliability {
 }
 
 impl Reliability {
-    /// Of probabilities (n, classes) of rows with these true classes (n).
+    /// Computes the scores of probabilities (n, classes) of rows with the true classes `truth` (n).
     pub fn of(truth: &[usize], probabilities: &FeatureMatrix) -> Self {
         let sure = truth.iter().zip(probabilities.iter_rows()).map(|(&class, row)| {
             let predicted = argmax(row);
@@ -201,7 +201,7 @@ fn confusion(truth: &[usize], predicted: &[usize], classes: usize) -> Vec<Vec<u6
     counts
 }
 
-/// a / b, and 0 where there is nothing to divide by.
+/// Returns a / b, and 0 where b is 0.
 fn share(a: f64, b: f64) -> f64 {
     if b == 0.0 { 0.0 } else { a / b }
 }
@@ -233,7 +233,7 @@ fn average(per_class: &[ClassScores], weight: impl Fn(&ClassScores) -> f64) -> A
     Average { precision: mean(|c| c.precision), recall: mean(|c| c.recall), f1_score: mean(|c| c.f1_score) }
 }
 
-/// The 95 % interval of a share of `count` pictures: Wilson, "Probable inference, the law of succession, and
+/// Returns the 95 % interval of a share of `count` pictures: Wilson, "Probable inference, the law of succession, and
 /// statistical inference", 1927.
 pub fn wilson(share: f64, count: usize) -> [f64; 2] {
     let n = count as f64;
@@ -248,7 +248,7 @@ fn log_loss(truth: &[usize], probabilities: &FeatureMatrix) -> f64 {
     losses.sum::<f64>() / truth.len() as f64
 }
 
-/// The log loss of one row, whose true class has this probability.
+/// Returns the log loss of one row, whose true class has this probability.
 pub fn loss(probability: f32) -> f64 {
     -f64::from(probability.clamp(f32::EPSILON, 1.0 - f32::EPSILON)).ln()
 }

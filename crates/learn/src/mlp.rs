@@ -1,10 +1,10 @@
 //! A multi-layer perceptron with the semantics, defaults and names of `sklearn.neural_network.MLPClassifier`.
 //!
-//! Training runs on candle in `f32`, as scikit-learn trains on `float32` features: `candle_nn::Linear` layers, backward
-//! passes written out (scikit-learn's gradients need none for the inputs, which autograd would compute too), Adam or
-//! SGD in scikit-learn's form. Given the same first weights and order of samples it follows the same loss curve; its
-//! own come from ChaCha8 and the seed. Source: scikit-learn 1.9, `_multilayer_perceptron.py` and
-//! `_stochastic_optimizers.py`.
+//! Training runs on candle in `f32`, as scikit-learn trains on `float32` features: `candle_nn::Linear` layers,
+//! hand-written backward passes (autograd would also compute the gradient of the first input, which nothing needs),
+//! Adam or SGD in scikit-learn's form. With scikit-learn's first weights and orders of samples it has scikit-learn's
+//! loss curve; its own weights and orders come from ChaCha8 and the seed. Source: scikit-learn 1.9,
+//! `_multilayer_perceptron.py` and `_stochastic_optimizers.py`.
 
 mod error;
 mod full_batch;
@@ -35,13 +35,13 @@ use crate::hyperparameters::ClassWeight;
 /// The result of one epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Epoch {
-    /// 1 for the first.
+    /// The number of the epoch, from 1 on.
     pub number: usize,
-    /// The most there will be.
+    /// The most epochs of the training.
     pub max_iter: usize,
     /// Mean loss of its batches, penalty included; each is measured before its step.
     pub loss: f64,
-    /// Accuracy on the held-out rows after it, with early stopping.
+    /// Accuracy on the held-out rows after the epoch, with early stopping.
     pub validation_score: Option<f64>,
 }
 
@@ -84,7 +84,7 @@ impl Mlp {
     }
 }
 
-/// Brings the samples of an epoch (0-based) into their order. It is given them in the order of the epoch before.
+/// Reorders the samples for an epoch (0-based). It gets them in the order of the epoch before.
 pub(crate) type Order<'a> = &'a mut dyn FnMut(usize, &mut [usize]);
 
 /// Called after every epoch; a break stops the training.
@@ -94,8 +94,8 @@ pub type OnEpoch<'a> = &'a dyn Fn(&Epoch) -> ControlFlow<()>;
 #[derive(Clone, Copy)]
 pub struct Training<'a, P> {
     pub params: &'a P,
-    /// The layers of an earlier training to go on from, with new running averages and the seed's order of the samples;
-    /// none for random layers.
+    /// The layers of an earlier training from which this one starts, with new running averages and the seed's order of
+    /// the samples; none for random layers.
     pub start: Option<&'a [Dense]>,
     /// Called after every epoch or iteration; when it breaks, the training ends with [`MlpError::Interrupted`].
     pub on_epoch: OnEpoch<'a>,
@@ -107,7 +107,7 @@ impl<P: fmt::Debug> fmt::Debug for Training<'_, P> {
     }
 }
 
-/// The weight of every class, where they are weighted.
+/// Returns the weight of every class; none where the classes have no weights.
 pub(crate) fn weights(asked: Option<&ClassWeight>, dataset: &Labelled<'_>) -> Option<Vec<f64>> {
     let Labels { y, classes } = dataset.targets;
     asked.map(|weights| weights.of(classes, y, dataset.records.rows))
@@ -116,7 +116,8 @@ pub(crate) fn weights(asked: Option<&ClassWeight>, dataset: &Labelled<'_>) -> Op
 impl Fit<Selected<'_>, Labels<'_>, MlpError> for MlpParams {
     type Object = Mlp;
 
-    /// Trains on features (n, d). The same rows and seed give the same classifier, to the bit, wherever the table lies.
+    /// Trains on features (n, d). The same rows and seed give the same classifier, to the bit, whether the table is in
+    /// memory or on disk.
     fn fit(&self, dataset: &Labelled<'_>) -> Result<Mlp, MlpError> {
         Training { params: self, start: None, on_epoch: &|_| ControlFlow::Continue(()) }.fit(dataset)
     }

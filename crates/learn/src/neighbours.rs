@@ -1,8 +1,8 @@
-//! Nearest rows by cosine similarity, exact: every query with every row, by matrix products of blocks.
+//! Finds the nearest rows by cosine similarity, exactly: matrix products compare blocks of queries with all rows.
 //!
 //! The numbers are those of `sklearn.neighbors.NearestNeighbors(metric="cosine", algorithm="brute")`, similarity being
-//! 1 − distance. A block is one thread's work and its product is not cut further, so the result does not depend on the
-//! number of threads.
+//! 1 − distance. One thread computes a block, and its product is not divided further, so the result does not depend on
+//! the number of threads.
 
 use std::cmp::Ordering;
 
@@ -11,11 +11,11 @@ use rayon::prelude::*;
 use crate::search::for_each_tile;
 use crate::table::FeatureMatrix;
 
-/// Queries that a thread compares at a time. Fixed, because the cut of the product decides the bits of the
-/// similarities.
+/// The number of queries that a thread compares at a time. It is fixed, because the size of a product decides the last
+/// bits of the similarities.
 const QUERIES: usize = 256;
 
-/// Sums that run side by side in a dot product: two vectors of eight.
+/// The number of partial sums in a dot product: two vectors of eight.
 const LANES: usize = 16;
 
 /// A row near another one.
@@ -35,8 +35,7 @@ pub struct Neighbours {
     pub across: Option<Near>,
 }
 
-/// Rows of length 1, ready to be compared. A row of zeros, or with a value that is not finite, has no direction and is
-/// near nothing.
+/// Rows scaled to length 1. A row of zeros, or with a value that is not finite, has the similarity 0 to every row.
 #[derive(Clone, Debug)]
 pub struct Directions {
     rows: FeatureMatrix,
@@ -55,13 +54,14 @@ impl Directions {
         self.rows.rows()
     }
 
-    /// True without a row.
+    /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The `k` nearest rows of each of `queries` (rows, too), and the nearest of another group; `groups` has one number
-    /// a row. `done` is called with the number of queries that a thread has finished, and may end the search.
+    /// Returns the `k` nearest rows of each of `queries`, which are numbers of rows, and the nearest row of another
+    /// group; `groups` has a number for each row. `done` is called with the number of queries that a thread has
+    /// finished; its error ends the search.
     pub fn search<E: Send>(
         &self,
         queries: &[usize],
@@ -78,8 +78,8 @@ impl Directions {
         Ok(blocks.into_iter().flatten().collect())
     }
 
-    /// The `k` rows nearest to a row that need not be among them, of those for which `keep` is true. The number of
-    /// `threads` does not change the result.
+    /// Returns the `k` rows nearest to `row`, which need not be one of them, among those for which `keep` is true. The
+    /// number of `threads` does not change the result.
     pub fn nearest(&self, row: &[f32], k: usize, threads: usize, keep: impl Fn(usize) -> bool + Sync) -> Vec<Near> {
         assert_eq!(row.len(), self.rows.cols(), "a row of {} values beside {}", row.len(), self.rows.cols());
         let mut row = row.to_vec();
@@ -110,7 +110,7 @@ impl Directions {
 }
 
 impl Neighbours {
-    /// Inserts `near` if it is among the `k` nearest so far; rows come in rising order.
+    /// Inserts `near` if it is among the `k` nearest so far; rows come in ascending order.
     fn offer(&mut self, near: Near, k: usize, other_group: bool) {
         let full = self.nearest.len() >= k;
         if !(full && self.nearest.last().is_none_or(|last| near.similarity <= last.similarity)) {
@@ -132,7 +132,7 @@ fn to_length_one(row: &mut [f32]) {
     row.iter_mut().for_each(|value| *value = if scale == 0.0 { 0.0 } else { (f64::from(*value) * scale) as f32 });
 }
 
-/// The first `k` in their order.
+/// Returns the nearest `k`, sorted.
 fn best(mut found: Vec<Near>, k: usize) -> Vec<Near> {
     if k == 0 {
         return Vec::new();
@@ -154,7 +154,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
-/// The nearer first; of equals the row of the lower number.
+/// Sorts by falling similarity, then by row.
 fn order(a: &Near, b: &Near) -> Ordering {
     b.similarity.total_cmp(&a.similarity).then(a.row.cmp(&b.row))
 }
@@ -165,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    /// Numbers in −1 to 1 that are the same every time.
+    /// Returns pseudo-random numbers in −1 to 1.
     fn noise(n: usize) -> Vec<f32> {
         let mut state = 12345u64;
         let mut next = || {

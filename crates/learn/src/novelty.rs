@@ -7,7 +7,8 @@
 //! of varied pictures would hide outliers beside a class of uniform ones. The distance of a typical train row is 1. The
 //! divisor comes from a whole class, and not from the neighbours alone, because a class has rows enough for a median.
 //!
-//! The distances of the train rows, each measured without the row itself and its group, tell how rare a distance is.
+//! The distances of the train rows, each measured without the row itself and its group, are the distribution with which
+//! a new distance is compared.
 
 use std::sync::Arc;
 
@@ -16,18 +17,18 @@ use crate::knn::{Knn, KnnError, KnnParams, Metric, Neighbour, Weighting};
 use crate::quality::median;
 use crate::table::FeatureMatrix;
 
-/// Neighbours that a distance is the mean of.
+/// The number of neighbours over which a distance is the mean.
 pub const NEIGHBOURS: usize = 5;
-/// Rows whose neighbours are held at a time.
+/// The number of rows whose neighbours are held in memory at a time.
 const ROWS: usize = 256;
-/// The share of new pictures of the classes that may be taken for unknown ones, where none is given.
+/// The default rate of false alarms: the share of new pictures of the classes that may count as unknown.
 const RATE: f64 = 0.01;
-/// Rows from which a class has a usual distance of its own.
+/// The fewest rows for which a class has a usual distance of its own.
 const FEWEST: usize = 3;
 /// The least usual distance, for classes of copies: about the rounding error of features.
 const LEAST: f64 = 1e-6;
 
-/// Train rows that tell how far a row is from them.
+/// The train rows and the scales from which the distance of a row is computed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Novelty {
     /// (d): the mean of the train rows, which is subtracted from every row.
@@ -38,7 +39,7 @@ pub struct Novelty {
     scale: Vec<f64>,
     /// (n): the distance of each train row from the others.
     own: Vec<f32>,
-    /// The same, ascending.
+    /// The values of `own`, ascending.
     sorted: Vec<f32>,
 }
 
@@ -67,8 +68,8 @@ pub struct Distance {
 }
 
 impl Novelty {
-    /// Takes train rows (n, d), their classes and their groups: a row is not measured from rows of its own group. None
-    /// where a row has too few others to be measured from.
+    /// Fits train rows (n, d) with their classes and groups: rows of a row's own group are not its neighbours. None
+    /// where a row has fewer than [`NEIGHBOURS`] rows outside its group.
     pub fn fit(
         mut rows: FeatureMatrix,
         classes: Vec<usize>,
@@ -84,7 +85,8 @@ impl Novelty {
         }
         let table = table(rows, &classes, count)?;
         let mut near = Vec::with_capacity(groups.len());
-        // a few rows at a time: each has as many neighbours as its group has rows before they are cut
+        // This takes a few rows at a time, because the rows of its group are among the neighbours of a row until they
+        // are removed.
         for (start, some) in (0..).step_by(ROWS).zip(groups.chunks(ROWS)) {
             let rows = table.x.select_rows(&(start..start + some.len()).collect::<Vec<_>>());
             let found = table.neighbours(&rows, |i| NEIGHBOURS + sizes[some[i]])?;
@@ -106,7 +108,7 @@ impl Novelty {
         Ok(Some(Self::assemble(mean, table, scale, own)))
     }
 
-    /// Takes the numbers of a fitted one. Those that contradict each other are an error.
+    /// Makes the model of stored numbers; returns an error where they contradict each other.
     pub fn of_parts(parts: Parts) -> Result<Self, KnnError> {
         let Parts { mean, rows, classes, scale, own } = parts;
         let (n, d) = (rows.rows(), rows.cols());
@@ -124,23 +126,23 @@ impl Novelty {
         Self { mean, table, scale, own, sorted }
     }
 
-    /// The numbers that it consists of, to store them.
+    /// Returns the numbers to store.
     pub fn parts(&self) -> Parts {
         let (rows, classes) = (self.table.x.as_ref().clone(), self.table.y.clone());
         Parts { mean: self.mean.clone(), rows, classes, scale: self.scale.clone(), own: self.own.clone() }
     }
 
-    /// Columns of a row.
+    /// Returns the number of columns of a row.
     pub fn columns(&self) -> usize {
         self.mean.len()
     }
 
-    /// The distance of each train row from the others, in the order in which they were given.
+    /// Returns the distance of each train row from the others, in the order in which they were given.
     pub fn own(&self) -> &[f32] {
         &self.own
     }
 
-    /// The distance of each of some rows (n, d). A row's result does not depend on the rows beside it.
+    /// Returns the distance of each of `rows` (n, d). A row's result does not depend on the other rows.
     pub fn distances(&self, rows: &FeatureMatrix) -> Result<Vec<Distance>, KnnError> {
         if rows.cols() != self.columns() {
             return Err(KnnError::Shape(format!("{} features where {} are expected", rows.cols(), self.columns())));
@@ -155,13 +157,13 @@ impl Novelty {
         Ok(near.iter().map(distance).collect())
     }
 
-    /// The least rate of false alarms that so many train rows can tell.
+    /// Returns the lowest rate of false alarms for which there are enough train rows.
     pub fn least_rate(&self) -> f64 {
         1.0 / (self.sorted.len() + 1) as f64
     }
 
-    /// The limit where no rate is given: the 0.99 quantile of the distances of the train rows, interpolated linearly.
-    /// With few rows [`limit`](Self::limit) would be the farthest of them, which may be an outlier.
+    /// Returns the limit where no rate is given: the 0.99 quantile of the distances of the train rows, interpolated
+    /// linearly. With few rows [`limit`](Self::limit) would be the farthest of them, which may be an outlier.
     pub fn default_limit(&self) -> f32 {
         let place = (1.0 - RATE) * self.sorted.len().saturating_sub(1) as f64;
         let [below, above] = [place.floor(), place.ceil()].map(|at| self.sorted.get(at as usize));
@@ -169,9 +171,9 @@ impl Novelty {
         below + (above - below) * place.fract() as f32
     }
 
-    /// The largest distance of a known row where a share `rate` of new pictures of the classes may be taken for unknown
-    /// ones. A row farther away has a p-value of at most `rate` among the train rows (Vovk's conformal prediction).
-    /// None where there are too few of them for so small a rate.
+    /// Returns the largest distance of a known row, where a share `rate` of new pictures of the classes may count as
+    /// unknown. A row farther away has a p-value of at most `rate` among the train rows (Vovk's conformal prediction).
+    /// None where there are too few train rows for so small a rate.
     pub fn limit(&self, rate: f64) -> Option<f32> {
         let beyond = (rate * (self.sorted.len() + 1) as f64 + 1e-9) as usize; // with the row itself
         let at = self.sorted.len().checked_sub(beyond.max(1))?;
@@ -195,7 +197,7 @@ fn average(near: &[Neighbour]) -> f64 {
     near.iter().map(|near| near.distance).sum::<f64>() / near.len().max(1) as f64
 }
 
-/// The mean distance in units of the mean distance that is usual for the classes of the neighbours.
+/// Returns the mean distance in units of the mean distance that is usual for the classes of the neighbours.
 fn relative(near: &[Neighbour], classes: &[usize], scale: &[f64]) -> f32 {
     let usual: f64 = near.iter().map(|near| scale[classes[near.row]]).sum();
     (near.iter().map(|near| near.distance).sum::<f64>() / usual) as f32
@@ -205,7 +207,7 @@ fn relative(near: &[Neighbour], classes: &[usize], scale: &[f64]) -> f32 {
 mod tests {
     use super::*;
 
-    /// Rows around two directions: class 0 within a hair, class 1 widely.
+    /// Returns rows around two directions: those of class 0 lie close together, those of class 1 far apart.
     fn rows(each: usize) -> (FeatureMatrix, Vec<usize>) {
         let (mut rows, mut classes) = (FeatureMatrix::with_cols(3), Vec::new());
         for i in 0..2 * each {
@@ -229,7 +231,8 @@ mod tests {
         let novelty = fitted(40);
         let middle = median(novelty.own().iter().map(|&d| f64::from(d)).collect()).expect("rows");
         assert!((0.8..1.25).contains(&middle), "{middle}");
-        // a hundredth is nothing inside the wide class; three of them beside the narrow one are far
+        // The second query lies inside the wide class; the first one is far from the narrow class, and the third one
+        // from both.
         let query = |angle: f32, side: f32| vec![side * angle.cos(), angle.sin(), 0.1];
         let queries = [query(0.05, 1.0), query(0.35, -1.0), vec![0.0, 0.0, 5.0]].concat();
         let queries = FeatureMatrix::from_vec(3, 3, queries).expect("3 × 3");
@@ -238,7 +241,7 @@ mod tests {
         let known: Vec<bool> = found.iter().map(|found| found.value <= limit).collect();
         assert_eq!(known, [false, true, false], "{found:?}, {limit}");
         assert!(found[1].nearest.iter().all(|row| row % 2 == 1) && found[1].nearest.len() == NEIGHBOURS);
-        // stored and read again it says the same, and so it does of a row alone
+        // Stored and read again the model gives the same distances, also for a row alone.
         let again = Novelty::of_parts(novelty.parts()).expect("sound");
         assert!(again == novelty && again.distances(&queries.select_rows(&[2])).expect("found") == found[2..]);
     }
@@ -267,7 +270,7 @@ mod tests {
     fn rows_of_a_group_do_not_vouch_for_each_other() {
         let (mut rows, mut classes) = rows(10);
         let mut groups: Vec<usize> = (0..rows.rows()).collect();
-        // a picture of its own with many copies
+        // These are a picture unlike the others and its copies.
         for _ in 0..8 {
             rows.push_row(&[0.0, -1.0, 0.1]);
             classes.push(0);

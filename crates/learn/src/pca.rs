@@ -49,8 +49,8 @@ pub struct Pca {
     pub explained_variance_ratio: Vec<f64>,
     /// Singular values of the centred table (k).
     pub singular_values: Vec<f64>,
-    /// Mean variance of the directions left out, 0 when none is (Bishop, "Pattern Recognition and Machine Learning",
-    /// 12.46).
+    /// Mean variance of the directions left out, 0 when none is left out (Bishop, "Pattern Recognition and Machine
+    /// Learning", 12.46).
     pub noise_variance: f64,
     /// Variance of the table over all features.
     pub total_variance: f64,
@@ -72,7 +72,7 @@ pub enum PcaError {
          features: give a number or a share such as 0.95, or keep fewer columns (`select.top_k`)"
     )]
     MleRows { rows: u64, features: usize },
-    /// More than a count of components is asked of a table that has no exact solution here.
+    /// A share of the variance or `mle` is asked for, and the table is too large for an exact solution.
     #[error(
         "a share of the variance and `mle` need the variances of all directions, and {rows} pictures of {features} \
          features are too many for that: give `components` as a number, or keep fewer columns (`select.top_k`)"
@@ -113,18 +113,18 @@ pub enum PcaError {
 /// The largest matrix whose eigenvectors are computed: 2 GB of `f64`, some four times that while solving.
 const MAX_SIDE: usize = 16_384;
 
-/// The solution that suits a table.
+/// The algorithm that suits the shape of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// Rows ≥ features: stream the rows through a [`CovarianceAccumulator`], d² × 8 bytes.
     Covariance,
     /// Rows < features: hold the whole table and solve the eigenvalue problem of its rows, n² × 8 bytes.
     Gram,
-    /// Both above 16,384: stream the rows through a [`Subspace`] until its variances stand.
+    /// Both above 16,384: stream the rows through a [`Subspace`] until its variances no longer change.
     Randomised,
 }
 
-/// The route for a table of this shape.
+/// Returns the route for a table of this shape.
 pub fn route(rows: usize, features: usize) -> Route {
     match () {
         () if rows.min(features) > MAX_SIDE => Route::Randomised,
@@ -134,13 +134,13 @@ pub fn route(rows: usize, features: usize) -> Route {
 }
 
 impl Pca {
-    /// Number of components, k: the number asked for, clamped to min(n, d), or as many as hold the share of the
-    /// variance.
+    /// Returns the number of components, k: the number asked for, clamped to min(n, d), or as many as hold the share of
+    /// the variance.
     pub fn k(&self) -> usize {
         self.explained_variance.len()
     }
 
-    /// The factor of each component where they are whitened; 0 of one without variance.
+    /// Returns the factor of each component if they are whitened; 0 for a component without variance.
     pub fn whitening(&self) -> Option<Vec<f64>> {
         self.whiten.then(|| self.explained_variance.iter().map(project::whitening).collect())
     }
@@ -151,7 +151,8 @@ impl Pca {
         project::project(&project::Axes { features, components, mean }, scale.as_deref(), rows, out);
     }
 
-    /// Whether the numbers agree with each other. To be called on a PCA that was read from a file.
+    /// Checks that the vectors have the right lengths and finite values. It must be called on a PCA that was read from
+    /// a file.
     pub fn check(&self) -> Result<(), PcaError> {
         let (k, d) = (self.k(), self.features);
         check_directions(&self.components, k, d)?;

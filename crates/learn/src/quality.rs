@@ -1,12 +1,12 @@
-//! Wrong labels, copies and outliers among pictures, told by their neighbours.
+//! Finds wrong labels, copies and outliers among pictures by their neighbours.
 //!
-//! Everything here is counting and sorting over [`Neighbours`]; the thresholds are the caller's.
+//! The functions count and sort [`Neighbours`]; the caller gives the thresholds.
 
 use super::neighbours::{Near, Neighbours};
 
-/// Votes that are needed for a verdict on a label.
+/// The fewest neighbours that must vote on a label.
 pub const FEWEST_VOTES: usize = 3;
-/// Pictures that are needed to say which of them are unlike the others.
+/// The fewest pictures among which outliers are searched.
 pub const FEWEST_ROWS: usize = 20;
 /// 1 / Φ⁻¹(3/4): makes the median absolute deviation of a normal distribution its standard deviation.
 const MAD_TO_DEVIATION: f64 = 1.482_602_218_505_602;
@@ -14,19 +14,19 @@ const MAD_TO_DEVIATION: f64 = 1.482_602_218_505_602;
 /// The vote of a picture's neighbours on its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vote {
-    /// The class of most neighbours; of equals the lowest.
+    /// The class of most neighbours; of equally many the lowest.
     pub class: usize,
-    /// Neighbours of that class.
+    /// The number of neighbours of that class.
     pub votes: usize,
-    /// Neighbours of the picture's own class.
+    /// The number of neighbours of the picture's own class.
     pub own: usize,
-    /// Neighbours that voted.
+    /// The number of neighbours that voted.
     pub of: usize,
 }
 
-/// The vote of the nearest labelled rows on the class of a picture that is labelled `class`, a class of `members`
-/// pictures. As many rows vote as there are other pictures of that class, at most `most`; copies of the picture, with a
-/// similarity of at least `same`, have no vote. None without enough votes.
+/// Returns the vote of the nearest labelled rows on the class of a picture with the label `class`, which `members`
+/// pictures have. As many rows vote as there are other pictures of that class, at most `most`; copies of the picture,
+/// with a similarity of at least `same`, have no vote. None without enough votes.
 pub fn vote(
     nearest: &[Near],
     labels: &[Option<usize>],
@@ -45,15 +45,15 @@ pub fn vote(
     Some(Vote { class: winner, votes: count(winner), own: count(class), of: votes.len() })
 }
 
-/// Mean distance (1 − similarity) to the `k` nearest rows; NaN without any.
+/// Returns the mean distance (1 − similarity) to the `k` nearest rows; NaN without any.
 pub fn isolation(neighbours: &Neighbours, k: usize) -> f64 {
     let near = &neighbours.nearest[..neighbours.nearest.len().min(k)];
     near.iter().map(|near| 1.0 - f64::from(near.similarity)).sum::<f64>() / near.len() as f64
 }
 
 /// Returns the number of robust standard deviations (from the median absolute deviation) by which each value is above
-/// the median of all, on a logarithmic scale: distances are skewed to the right, their logarithms hardly. Zeros where
-/// the values do not spread, or are too few.
+/// the median of all, on a logarithmic scale: distances are skewed to the right, their logarithms hardly. Returns zeros
+/// where the values do not vary, or are too few.
 ///
 /// Source: Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993, where more than 3.5 counts as an outlier.
 pub fn robust_scores(values: &[f64]) -> Vec<f64> {
@@ -77,7 +77,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     }
 }
 
-/// Connected components: for each of `n` rows the lowest row that `pairs` connect it with, over any number of steps.
+/// Returns the connected components: for each of `n` rows the lowest row of its component.
 pub fn components(n: usize, pairs: impl Iterator<Item = (usize, usize)>) -> Vec<usize> {
     let mut parent: Vec<usize> = (0..n).collect();
     for (a, b) in pairs {
@@ -94,8 +94,8 @@ pub struct Pair {
     pub similarity: f32,
 }
 
-/// Pairs of rows each of which is among the neighbours of the other, from the similarity `least` on: the most similar
-/// first. `found` has the neighbours of `queries`, which are sorted.
+/// Returns the pairs of rows that are among each other's neighbours and have at least the similarity `least`, the most
+/// similar first. `found` has the neighbours of `queries`, which are sorted.
 pub fn mutual(queries: &[usize], found: &[Neighbours], least: f32) -> Vec<Pair> {
     let of = |row: usize| queries.binary_search(&row).ok().map(|at| &found[at].nearest);
     let knows = |row: usize, other: usize| of(row).is_some_and(|near| near.iter().any(|near| near.row == other));
@@ -109,8 +109,8 @@ pub fn mutual(queries: &[usize], found: &[Neighbours], least: f32) -> Vec<Pair> 
     pairs
 }
 
-/// Joins the groups of the rows of one pair after the other, where `fits` says that the pair may make a group of so
-/// many rows: for each of `n` rows the lowest of its group.
+/// Joins the groups of the two rows of each pair in turn, if `fits` allows the pair a group of the joint size. Returns
+/// for each of `n` rows the lowest row of its group.
 pub fn groups(n: usize, pairs: &[Pair], fits: impl Fn(&Pair, usize) -> bool) -> Vec<usize> {
     let (mut parent, mut size): (Vec<usize>, _) = ((0..n).collect(), vec![1usize; n]);
     for pair in pairs {
@@ -152,7 +152,7 @@ mod tests {
         );
         assert_eq!(vote_of(3, 5), None, "two votes are no verdict");
         assert_eq!(vote_of(100, 6), None, "six were to be asked, five answer");
-        // of equals the lowest class
+        // Of classes with equally many votes the lowest wins.
         assert_eq!(vote(&near(&[1, 4, 2, 0]), &labels, (1, 9), 4, 0.99).map(|vote| vote.class), Some(0));
     }
 
@@ -189,7 +189,7 @@ mod tests {
     fn a_chain_of_neighbours_is_cut_where_it_grows_too_long() {
         let near = |row, similarity| Near { row, similarity };
         let of = |nearest| Neighbours { nearest, across: None };
-        // 0, 1, 2 and 3 turn before the camera; 4 is near 0, which has nearer ones; 5 was not asked
+        // Rows 0 to 3 are a chain of similar pictures; 4 has the neighbour 0, which has nearer ones; 5 is not a query.
         let found = [
             of(vec![near(1, 0.99), near(2, 0.91)]),
             of(vec![near(0, 0.99), near(2, 0.95)]),

@@ -10,7 +10,7 @@ use crate::table::FeatureMatrix;
 /// A scale and a projection, either of which may be absent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reduction {
-    /// Columns that go in.
+    /// The number of columns of the input.
     pub columns: usize,
     pub scaler: Option<Scaler>,
     pub projection: Option<Projection>,
@@ -33,7 +33,7 @@ pub enum ReductionError {
 }
 
 impl Projection {
-    /// Number of components.
+    /// Returns the number of components.
     pub fn k(&self) -> usize {
         match self {
             Self::Pca(pca) => pca.k(),
@@ -41,7 +41,7 @@ impl Projection {
         }
     }
 
-    /// Share of the train split's variance along each component.
+    /// Returns the share of the train split's variance along each component.
     pub fn ratio(&self) -> &[f64] {
         match self {
             Self::Pca(pca) => &pca.explained_variance_ratio,
@@ -51,12 +51,13 @@ impl Projection {
 }
 
 impl Reduction {
-    /// Columns that come out.
+    /// Returns the number of columns of the result.
     pub fn outputs(&self) -> usize {
         self.projection.as_ref().map_or(self.columns, Projection::k)
     }
 
-    /// Whether the parts are in order and fit each other. To be called on a reduction that was read from a file.
+    /// Checks that the parts are valid and of matching widths. It must be called on a reduction that was read from a
+    /// file.
     pub fn check(&self) -> Result<(), ReductionError> {
         if let Some(scaler) = &self.scaler {
             scaler.check()?;
@@ -83,7 +84,7 @@ impl Reduction {
 }
 
 impl Transformer<&FeatureMatrix, Result<FeatureMatrix, ReductionError>> for Reduction {
-    /// The rows of `block`, reduced; each depends, to the bit, on itself alone.
+    /// Reduces the rows of `block`; the result for a row depends, to the bit, on that row alone.
     fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, ReductionError> {
         let scaled = self.scaler.as_ref().map(|scaler| scaler.transform(block)).transpose()?;
         let block = scaled.as_ref().unwrap_or(block);

@@ -1,9 +1,9 @@
-//! Columns or rows brought to one scale before anything is fitted on them, as linfa models.
+//! Scales columns or rows before a model is fitted on them, as linfa models.
 //!
-//! [`StandardScaler`] takes the mean out of every column and divides by its deviation over the train split, with the
-//! numbers of `sklearn.preprocessing.StandardScaler`, a column without variance included: it is centred and not
-//! divided. [`Normalizer`] divides every row by its length, as `Normalizer(norm="l2")` does. Both compute in `f64` and
-//! round once; a row's result depends on that row alone.
+//! [`StandardScaler`] subtracts the mean of every column and divides by its standard deviation over the train split,
+//! with the numbers of `sklearn.preprocessing.StandardScaler`: a column without variance is only centred.
+//! [`Normalizer`] divides every row by its length, as `Normalizer(norm="l2")` does. Both compute in `f64` and round
+//! once; a row's result depends on that row alone.
 
 use thiserror::Error;
 
@@ -18,12 +18,12 @@ pub enum Scaler {
     L2(Normalizer),
 }
 
-/// Mean and deviation of every column.
+/// The mean and the standard deviation of every column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StandardScaler {
     /// (d)
     pub mean: Vec<f64>,
-    /// The divisors (d): the population deviation of each column, 1 for a column that does not vary.
+    /// The divisors (d): the population standard deviation of each column, 1 for a column that does not vary.
     pub scale: Vec<f64>,
 }
 
@@ -31,7 +31,7 @@ pub struct StandardScaler {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Normalizer;
 
-/// No scale can be fitted or applied.
+/// The error of fitting or applying a scaler.
 #[derive(Debug, Error)]
 pub enum ScaleError {
     /// The table is empty.
@@ -49,7 +49,7 @@ pub enum ScaleError {
 }
 
 impl StandardScaler {
-    /// The scaler for columns with these statistics.
+    /// Makes the scaler for columns with these statistics.
     pub fn of(stats: &ColumnStats) -> Result<Self, ScaleError> {
         if stats.count == 0 {
             return Err(ScaleError::NoRows);
@@ -59,7 +59,8 @@ impl StandardScaler {
             return Err(ScaleError::NotFinite { column });
         }
         let rows = stats.count as f64;
-        // `_is_constant_feature`: so small a variance may be rounding error, by the analysis of the two-pass algorithm
+        // scikit-learn's `_is_constant_feature`: by the error analysis of the two-pass algorithm, so small a variance
+        // may be a rounding error.
         let constant = |mean: f64, variance: f64| {
             variance <= rows * f64::EPSILON * variance + (rows * mean * f64::EPSILON).powi(2)
         };
@@ -80,7 +81,7 @@ impl Normalizer {
     fn scale_rows(self, rows: &mut [f32], cols: usize) {
         for row in rows.chunks_exact_mut(cols.max(1)) {
             let length = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
-            // `_handle_zeros_in_scale`
+            // This is scikit-learn's `_handle_zeros_in_scale`.
             let length = if length < 10.0 * f64::EPSILON { 1.0 } else { length };
             row.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
         }
@@ -88,7 +89,7 @@ impl Normalizer {
 }
 
 impl Scaler {
-    /// Columns of a row, where the scaler was fitted to a number of them.
+    /// Returns the number of columns that the scaler was fitted on; none for [`Normalizer`], which takes any number.
     pub fn columns(&self) -> Option<usize> {
         match self {
             Self::Standard(standard) => Some(standard.mean.len()),
@@ -96,7 +97,8 @@ impl Scaler {
         }
     }
 
-    /// Whether the numbers agree with each other. To be called on a scaler that was read from a file.
+    /// Checks that the vectors have one length and valid values. It must be called on a scaler that was read from a
+    /// file.
     pub fn check(&self) -> Result<(), ScaleError> {
         let Self::Standard(StandardScaler { mean, scale }) = self else { return Ok(()) };
         let right = mean.len() == scale.len()
@@ -107,7 +109,7 @@ impl Scaler {
 }
 
 impl Transformer<&FeatureMatrix, Result<FeatureMatrix, ScaleError>> for Scaler {
-    /// The rows of `block` (n, d), scaled.
+    /// Scales the rows of `block` (n, d).
     fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, ScaleError> {
         if let Some(expected) = self.columns().filter(|&columns| columns != block.cols()) {
             return Err(ScaleError::Width { found: block.cols(), expected });

@@ -1,4 +1,4 @@
-//! The products of queries with all rows of a table, tile by tile: the inner loop of [`knn`](crate::knn) and
+//! Multiplies queries with all rows of a table, tile by tile: the inner loop of [`knn`](crate::knn) and
 //! [`neighbours`](crate::neighbours).
 
 use faer::linalg::matmul::matmul;
@@ -6,7 +6,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 
 use crate::table::FeatureMatrix;
 
-/// Rows of a tile: its products stay in the cache.
+/// The number of rows of a tile, whose products stay in the cache.
 const ROWS: usize = 512;
 
 /// Multiplies `queries` (n, d) with all rows of `table` (m, d). `take` gets the number of a query, the number of a

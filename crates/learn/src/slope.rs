@@ -1,9 +1,9 @@
-//! The score of a class, and its gradient by the features. For scale, components and logistic regression, which are
-//! linear, the gradient is the same for all rows.
+//! The score of a class, and its gradient with respect to the features. For scale, components and logistic regression,
+//! which are linear, the gradient is the same for all rows.
 //!
 //! The score of a class is its logit minus the mean of all logits: adding the same number to all logits changes no
 //! probability, and so it does not change the score. Nearest neighbours have no logits; their score is minus the mean
-//! distance to the nearest rows of the class, and has no slope here.
+//! distance to the nearest rows of the class, and its gradient is not computed.
 
 use crate::classifier::{Classifier, ClassifierError};
 use crate::mlp::{Dense, Mlp};
@@ -12,7 +12,7 @@ use crate::scale::Scaler;
 use crate::table::FeatureMatrix;
 
 impl Classifier {
-    /// The score of `class` for the first row of `x`.
+    /// Returns the score of `class` for the first row of `x`.
     pub fn score(&self, x: &FeatureMatrix, class: usize) -> Result<f64, ClassifierError> {
         let knn = match self {
             Self::Layers(mlp) => return Ok(mlp.score(x.row(0), class)),
@@ -24,7 +24,7 @@ impl Classifier {
         Ok(-own.iter().sum::<f64>() / own.len().max(1) as f64)
     }
 
-    /// The slope of the score of `class` at the row `x` (d) by each column: (d). None for neighbours.
+    /// Returns the gradient (d) of the score of `class` at the row `x` (d). None for nearest neighbours.
     pub fn slope(&self, x: &[f32], class: usize) -> Option<Vec<f64>> {
         match self {
             Self::Layers(mlp) => Some(mlp.slope(x, class)),
@@ -34,7 +34,7 @@ impl Classifier {
 }
 
 impl Mlp {
-    /// The values between the layers for a row, and the last layer's output.
+    /// Returns the input of every layer for a row, and the output of the last one.
     fn values(&self, x: &[f32]) -> Vec<Vec<f64>> {
         let mut all = vec![x.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>()];
         for (at, layer) in self.layers.iter().enumerate() {
@@ -47,10 +47,10 @@ impl Mlp {
         all
     }
 
-    /// The weight of each output in the score of `class`.
+    /// Returns the weight of each output in the score of `class`.
     fn contrast(&self, class: usize) -> Vec<f64> {
         if self.classes == 2 {
-            // the only output is the logit of the second class, that of the first is 0
+            // The only output is the logit of the second class; that of the first is 0.
             return vec![if class == 1 { 0.5 } else { -0.5 }];
         }
         let share = 1.0 / self.classes as f64;
@@ -91,7 +91,8 @@ impl Dense {
 }
 
 impl Reduction {
-    /// Carries a slope by the columns that come out back to those that go in, at the row `x` (d).
+    /// Returns the gradient with respect to the columns of the input, at the row `x` (d), from `slope`, the gradient
+    /// with respect to the columns of the result.
     pub fn pull_back(&self, x: &[f32], slope: Vec<f64>) -> Vec<f64> {
         let mut slope = match &self.projection {
             None => slope,
@@ -110,7 +111,7 @@ impl Reduction {
             Some(Scaler::L2(_)) => {
                 let length = x.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
                 if length > 0.0 {
-                    // only a change across the row changes its direction
+                    // A change along the row does not change its direction, so that part of the gradient is removed.
                     let along: f64 = x.iter().zip(&slope).map(|(&v, slope)| f64::from(v) * slope).sum();
                     let along = along / (length * length);
                     slope.iter_mut().zip(x).for_each(|(slope, &v)| *slope = (*slope - along * f64::from(v)) / length);
@@ -121,7 +122,7 @@ impl Reduction {
     }
 }
 
-/// The sum of the components (k, d), each times its weight.
+/// Returns the sum of the components (k, d), each times its weight.
 fn along(components: &[f32], columns: usize, weights: &[f64]) -> Vec<f64> {
     let mut sum = vec![0.0; columns];
     for (component, weight) in components.chunks_exact(columns.max(1)).zip(weights) {
@@ -138,7 +139,7 @@ mod tests {
     use crate::pca::{Pca, TruncatedSvd};
     use crate::scale::{Normalizer, StandardScaler};
 
-    /// Numbers in −1 to 1 that are the same every time.
+    /// Returns pseudo-random numbers in −1 to 1.
     fn noise(n: usize, seed: u64) -> Vec<f32> {
         let mut state = seed;
         let mut next = || {

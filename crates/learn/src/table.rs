@@ -37,10 +37,10 @@ pub trait Rows: fmt::Debug {
     /// Number of features.
     fn cols(&self) -> usize;
 
-    /// Appends the features of the pictures named by `wanted` to `out`, in that order.
+    /// Appends the features of the pictures `wanted` to `out`, in that order.
     fn pick(&self, wanted: &[usize], out: &mut Vec<f32>) -> io::Result<()>;
 
-    /// The table, where all of it is in memory.
+    /// Returns the table, where all of it is in memory.
     fn in_memory(&self) -> Option<&FeatureMatrix>;
 }
 
@@ -102,7 +102,7 @@ impl FeatureMatrix {
         &self.data[i * self.cols..(i + 1) * self.cols]
     }
 
-    /// Row by row, in order.
+    /// Iterates over the rows in order.
     pub fn iter_rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         (0..self.rows).map(|i| self.row(i))
     }
@@ -114,7 +114,7 @@ impl FeatureMatrix {
         }
     }
 
-    /// Appends one row; panics when it has not `cols` values.
+    /// Appends one row; panics when it does not have `cols` values.
     pub fn push_row(&mut self, row: &[f32]) {
         assert_eq!(row.len(), self.cols, "a row of {} values for {} columns", row.len(), self.cols);
         self.data.extend_from_slice(row);
@@ -127,7 +127,7 @@ impl FeatureMatrix {
         self.rows = 0;
     }
 
-    /// Appends the rows of `other`; panics when it has not as many columns.
+    /// Appends the rows of `other`; panics when it does not have as many columns.
     pub fn append(&mut self, other: &FeatureMatrix) {
         assert_eq!(other.cols, self.cols, "{} columns beside {}", other.cols, self.cols);
         self.data.extend_from_slice(&other.data);
@@ -144,19 +144,19 @@ impl FeatureMatrix {
         means
     }
 
-    /// Only the columns named by `keep` (ascending or not), in that order.
+    /// Returns only the columns `keep`, in that order.
     pub fn select_cols(&self, keep: &[usize]) -> FeatureMatrix {
         let mut data = Vec::with_capacity(self.rows * keep.len());
         self.iter_rows().for_each(|row| data.extend(keep.iter().map(|&j| row[j])));
         Self { rows: self.rows, cols: keep.len(), data }
     }
 
-    /// Appends the rows of `other` named by `keep`; panics when it has not as many columns.
+    /// Appends the rows `keep` of `other`; panics when it does not have as many columns.
     pub fn append_rows(&mut self, other: &FeatureMatrix, keep: &[usize]) {
         keep.iter().for_each(|&i| self.push_row(other.row(i)));
     }
 
-    /// Drops all rows but those named by `keep`, which is ascending; works in place.
+    /// Drops all rows but `keep`, which is ascending; works in place.
     pub fn retain_rows(&mut self, keep: &[usize]) {
         let cols = self.cols;
         for (to, &from) in keep.iter().enumerate() {
@@ -166,7 +166,7 @@ impl FeatureMatrix {
         self.rows = keep.len();
     }
 
-    /// Only the rows named by `keep`, in that order.
+    /// Returns only the rows `keep`, in that order.
     pub fn select_rows(&self, keep: &[usize]) -> FeatureMatrix {
         let mut out = Self::with_capacity(keep.len(), self.cols);
         out.append_rows(self, keep);

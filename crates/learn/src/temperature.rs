@@ -1,4 +1,4 @@
-//! Temperature scaling: one number that makes a classifier as sure as it is right (Guo et al., "On calibration of
+//! Temperature scaling: one number that calibrates the confidence of a classifier (Guo et al., "On calibration of
 //! modern neural networks", 2017). It is fitted on predictions for rows that the classifier was not fitted on, as
 //! `CalibratedClassifierCV(method="temperature", ensemble=False)` of scikit-learn does it.
 
@@ -11,7 +11,7 @@ use crate::table::FeatureMatrix;
 pub const EPSILON: f64 = 1e-12;
 /// The range of the logarithm of 1 / T: that of scikit-learn.
 const RANGE: f64 = 10.0;
-/// Steps of the search; Newton's method takes about ten.
+/// The most steps of the search; Newton's method takes about ten.
 const STEPS: usize = 200;
 
 /// The temperature T: probabilities become `softmax(ln(p) / T)`. Above 1 a classifier becomes less sure.
@@ -20,12 +20,12 @@ const STEPS: usize = 200;
 pub struct Temperature(f64);
 
 impl Temperature {
-    /// The temperature with the least log loss for rows with these probabilities (n, classes) and true classes (n).
-    /// None where no temperature is the best: every row is right, so the log loss falls with T towards 0, or the
+    /// Returns the temperature with the lowest log loss for rows with these probabilities (n, classes) and true classes
+    /// (n). None where no temperature is the best: every row is right, so the log loss falls with T towards 0, or the
     /// probabilities say nothing about the classes, so it falls as T grows.
     pub fn fit(probabilities: &FeatureMatrix, truth: &[usize]) -> Option<Self> {
         let logits: Vec<Vec<f64>> = probabilities.iter_rows().map(logits).collect();
-        // the log loss is convex in β = 1 / T: its slope is sought where it is 0, by Newton's method between two bounds
+        // The log loss is convex in β = 1 / T; Newton's method between two bounds finds the zero of its derivative.
         let (mut low, mut high) = ((-RANGE).exp(), RANGE.exp());
         if slope(&logits, truth, low).0 >= 0.0 || slope(&logits, truth, high).0 <= 0.0 {
             return None;
@@ -52,12 +52,12 @@ impl Temperature {
         Some(Self(1.0 / beta))
     }
 
-    /// The number itself.
+    /// Returns the number.
     pub fn value(self) -> f64 {
         self.0
     }
 
-    /// Whether it is a number that divides logits.
+    /// Whether the number is finite and above 0.
     pub fn is_sound(self) -> bool {
         self.0.is_finite() && self.0 > 0.0
     }
@@ -70,7 +70,7 @@ impl Temperature {
             let powers: Vec<f64> = logits(row).into_iter().map(|logit| (logit / self.0).exp()).collect();
             let sum: f64 = powers.iter().sum();
             row.iter_mut().zip(powers).for_each(|(p, power)| *p = (power / sum) as f32);
-            // rounding may make two different probabilities equal
+            // Rounding may make two different probabilities equal.
             if argmax(row) != best {
                 row[best] = row[best].next_up();
             }
@@ -78,7 +78,7 @@ impl Temperature {
     }
 }
 
-/// Logarithms of probabilities, the largest 0.
+/// Returns the logarithms of probabilities, shifted so that the largest is 0.
 fn logits(row: &[f32]) -> Vec<f64> {
     let mut all: Vec<f64> = row.iter().map(|&p| (f64::from(p) + EPSILON).ln()).collect();
     let largest = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -86,7 +86,7 @@ fn logits(row: &[f32]) -> Vec<f64> {
     all
 }
 
-/// The first and second derivative of the summed log loss by β.
+/// Returns the first and second derivative of the summed log loss with respect to β.
 fn slope(logits: &[Vec<f64>], truth: &[usize], beta: f64) -> (f64, f64) {
     let mut sums = (0.0, 0.0);
     for (row, &class) in logits.iter().zip(truth) {

@@ -1,4 +1,4 @@
-//! Variance of every column, read in one pass, and the filter that drops the columns without any.
+//! Computes the variance of every column in one pass, and drops the columns without variance.
 //!
 //! The numbers are those of `sklearn.feature_selection.VarianceThreshold`: population variance (over n), strict
 //! comparison, and at threshold 0 the column's range decides too, so that a constant column always goes.
@@ -13,8 +13,9 @@ const NAMED_COLUMNS: usize = 5;
 
 /// Collects count, mean, variance, minimum and maximum of every column while rows stream by.
 ///
-/// Welford's update in `f64`, one row at a time, so that the result does not depend, to the bit, on how the rows were
-/// cut into blocks, and a column of large mean and small spread keeps its digits. Memory: 24 bytes a column.
+/// It applies Welford's update in `f64` to one row at a time, so that the result does not depend, to the bit, on the
+/// blocks in which the rows come, and a column of large mean and small variance keeps its digits. Memory: 24 bytes a
+/// column.
 ///
 /// Source: Welford, "Note on a method for calculating corrected sums of squares and products", 1962.
 #[derive(Clone, Debug)]
@@ -73,7 +74,7 @@ pub enum SelectError {
 }
 
 impl VarianceAccumulator {
-    /// An accumulator for rows of `cols` values.
+    /// Makes an accumulator for rows of `cols` values.
     pub fn new(cols: usize) -> Self {
         Self {
             count: 0,
@@ -115,7 +116,7 @@ impl VarianceAccumulator {
         }
     }
 
-    /// The statistics of all rows seen.
+    /// Returns the statistics of all rows seen.
     pub fn finish(self) -> ColumnStats {
         let rows = (self.count as f64).max(1.0);
         let variance = self.squares.iter().map(|squares| squares / rows).collect();
@@ -145,9 +146,9 @@ impl<'a, T> FitWith<'a, &'a FeatureMatrix, T, SelectError> for ColumnStatsParams
 }
 
 impl ColumnStats {
-    /// Numbers of the columns that hold a NaN or an infinite value.
+    /// Returns the columns that hold a NaN or an infinite value.
     fn not_finite(&self) -> Vec<usize> {
-        // one such value makes the running mean NaN or infinite for good; finite f32 values cannot overflow f64
+        // One such value makes the running mean NaN or infinite for good; finite `f32` values cannot overflow `f64`.
         (0..self.mean.len()).filter(|&j| !(self.mean[j].is_finite() && self.variance[j].is_finite())).collect()
     }
 }
@@ -160,7 +161,7 @@ pub struct VarianceThreshold {
 }
 
 impl VarianceThreshold {
-    /// Numbers of the columns that stay, ascending.
+    /// Returns the columns that stay, ascending.
     ///
     /// Fails when there are no rows, when a column holds NaN or infinite values, or when no column stays.
     pub fn kept(&self, stats: &ColumnStats) -> Result<Vec<usize>, SelectError> {
@@ -182,7 +183,7 @@ impl VarianceThreshold {
         }
         let spread = |j: usize| {
             let range = f64::from(stats.max[j]) - f64::from(stats.min[j]);
-            // rounding leaves a constant column a variance of 1e-30 or so; its range is exactly 0
+            // Because of rounding, the variance of a constant column may be 1e-30 or so; its range is exactly 0.
             if threshold == 0.0 { stats.variance[j].min(range) } else { stats.variance[j] }
         };
         let kept: Vec<usize> = (0..columns).filter(|&j| spread(j) > threshold).collect();

@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use super::{ParamError, Range};
 
-/// The schema of a choice.
+/// Returns the schema of a value that matches one of `choices`.
 pub(crate) fn any_of(choices: &[Value]) -> schemars::Schema {
     schemars::json_schema!({"anyOf": choices})
 }
 
-/// Implements the schema of a type that may be written in more than one way; it stands where the type is used.
+/// Implements the schema of a type that may be written in more than one way; it is inlined where the type is used.
 macro_rules! inline_schema {
     ($type:ident: $schema:expr) => {
         impl schemars::JsonSchema for $type {
@@ -40,8 +40,8 @@ macro_rules! inline_schema {
 pub(crate) use inline_schema;
 
 /// Reads a value that may be written in more than one way. Each arm has a method of serde's `Visitor`, its argument,
-/// the name of that in serde's `Unexpected`, and the value, none where it is not `expected`. Other methods stand behind
-/// a semicolon.
+/// the variant of serde's `Unexpected` for the argument, and the value, none where it is not `expected`. Further
+/// methods follow a semicolon.
 #[macro_export]
 macro_rules! read_forms {
     ($deserializer:expr, $expected:expr => $type:ty {
@@ -72,7 +72,7 @@ macro_rules! read_forms {
 pub enum ClassWeight {
     /// rows / (classes × rows of the class)
     Balanced,
-    /// Of the named classes, each greater than 0; 1 for the others.
+    /// The weights of the named classes, each greater than 0; other classes have the weight 1.
     Classes(BTreeMap<String, f64>),
 }
 
@@ -83,7 +83,7 @@ inline_schema!(ClassWeight: any_of(&[
 ]));
 
 impl ClassWeight {
-    /// The weight of each of `classes`; those that balance count the named rows of `y`.
+    /// Returns the weight of each of `classes`; balanced weights count the classes `y` of the rows `rows`.
     pub fn of(&self, classes: &[String], y: &[usize], rows: &[usize]) -> Vec<f64> {
         match self {
             Self::Balanced => balanced(y, rows, classes.len()),
@@ -91,8 +91,8 @@ impl ClassWeight {
         }
     }
 
-    /// An error where a weight is not greater than 0. Whether there are such classes is known when the pictures are
-    /// listed.
+    /// Returns an error where a weight is not greater than 0. The names of the classes are checked when the pictures
+    /// are listed.
     pub(crate) fn check(&self) -> Result<(), ParamError> {
         let Self::Classes(weights) = self else { return Ok(()) };
         if weights.is_empty() {
@@ -103,7 +103,7 @@ impl ClassWeight {
     }
 }
 
-/// scikit-learn's `class_weight="balanced"`: rows / (classes × rows of the class), over the named rows; 1 for a class
+/// scikit-learn's `class_weight="balanced"`: rows / (classes × rows of the class), over the rows `rows`; 1 for a class
 /// without rows.
 fn balanced(y: &[usize], rows: &[usize], classes: usize) -> Vec<f64> {
     let mut counts = vec![0_usize; classes];
@@ -135,7 +135,7 @@ impl<'de> Deserialize<'de> for ClassWeight {
     }
 }
 
-/// The place of a table.
+/// Where a table is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InMemory {
     /// In memory, if it is small enough.
@@ -150,7 +150,7 @@ impl InMemory {
     /// The size in bytes from which `auto` leaves a table on disk.
     const LIMIT: usize = 2 << 30;
 
-    /// Whether a table of so many bytes is held.
+    /// Whether a table of `bytes` bytes is kept in memory.
     pub fn of(self, bytes: usize) -> bool {
         match self {
             Self::Auto => bytes < Self::LIMIT,
@@ -195,7 +195,7 @@ pub(crate) fn whole_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
     })
 }
 
-/// `v`, unless it is 0 or larger than a `usize`.
+/// Returns `v`; none where it is 0 or does not fit into a `usize`.
 pub fn at_least_1(v: u64) -> Option<usize> {
     usize::try_from(v).ok().filter(|&v| v > 0)
 }

@@ -5,7 +5,7 @@ use super::{Knn, Metric, inverse, length};
 /// A row of the table near a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Neighbour {
-    /// By the metric of the classifier.
+    /// The distance from the query by the metric of the classifier.
     pub distance: f64,
     /// The number of the row.
     pub row: usize,
@@ -25,14 +25,14 @@ pub(super) struct Search<'a> {
     smallest: Vec<f32>,
     /// Rows that may be among the nearest, with their distances by the product.
     candidates: Vec<(f32, usize)>,
-    /// False once a product was larger than an `f32`: then every row may be the nearest.
+    /// False once a product has overflowed `f32`; then every row is a candidate.
     finite: bool,
 }
 
 impl<'a> Search<'a> {
     pub(super) fn new(knn: &'a Knn, query: &'a [f32], k: usize) -> Self {
         let length = length(query);
-        // a product of d terms is at most d ε ‖a‖ ‖b‖ off
+        // The rounding error of a product of d terms is at most d ε ‖a‖ ‖b‖.
         let rounding = 2.0 * (query.len() as f64 + 4.0) * f64::from(f32::EPSILON);
         let slack = match knn.params.metric {
             Metric::Cosine => 2.0 * rounding,
@@ -42,7 +42,7 @@ impl<'a> Search<'a> {
         Self { knn, query, length, k, slack, smallest, candidates, finite: true }
     }
 
-    /// The largest distance by a product that a row among the nearest may have.
+    /// Returns the largest distance, computed from a product, at which a row may be among the nearest.
     fn limit(&self) -> f64 {
         match self.smallest.last() {
             Some(&last) if self.smallest.len() >= self.k => f64::from(last) + self.slack,
@@ -82,7 +82,7 @@ impl<'a> Search<'a> {
         self.candidates.retain(|(distance, _)| f64::from(*distance) <= limit);
     }
 
-    /// The nearest rows by their exact distances.
+    /// Returns the nearest rows by their exact distances.
     pub(super) fn finish(self) -> Vec<Neighbour> {
         let Self { knn, query, length, k, candidates, finite, .. } = self;
         let near = |row: usize| Neighbour { distance: knn.distance(query, length, row), row };

@@ -1,12 +1,12 @@
-//! A step length that lowers the function enough and flattens its slope: Moré and Thuente, "Line search algorithms with
-//! guaranteed sufficient decrease", 1994, in the form of MINPACK-2's `dcsrch` and `dcstep` with the constants of
-//! L-BFGS-B.
+//! Searches for a step length with a sufficient decrease of the function and of its slope: Moré and Thuente, "Line
+//! search algorithms with guaranteed sufficient decrease", 1994, in the form of MINPACK-2's `dcsrch` and `dcstep` with
+//! the constants of L-BFGS-B.
 
-/// Sufficient decrease.
+/// The tolerance of the condition of sufficient decrease.
 const FTOL: f64 = 1e-3;
-/// Curvature.
+/// The tolerance of the curvature condition.
 const GTOL: f64 = 0.9;
-/// Relative width of an interval that is not worth searching.
+/// The relative width of the interval below which the search ends.
 const XTOL: f64 = 0.1;
 const LONGEST: f64 = 1e10;
 
@@ -18,27 +18,27 @@ struct At {
     slope: f64,
 }
 
-/// The search so far.
+/// The state of the search.
 #[derive(Debug)]
 pub(super) struct LineSearch {
     start: At,
-    /// The best so far, one end of the interval.
+    /// The best length so far, one end of the interval.
     best: At,
     other: At,
     bracketed: bool,
-    /// True while no length has lowered the modified function with a slope upwards.
+    /// True until a length gives the sufficient decrease and a slope of at least 0: the first stage of `dcsrch`.
     first_stage: bool,
     widths: [f64; 2],
     low: f64,
     high: f64,
 }
 
-/// The answer of the search to a length.
+/// The decision of the search after an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Told {
-    /// It is good enough, or the best there is.
+    /// The length fulfils the conditions, or no better one can be found.
     Done,
-    /// Try this one.
+    /// The length to evaluate next.
     Try(f64),
 }
 
@@ -75,7 +75,7 @@ impl LineSearch {
         }
         let here = At { length, value, slope };
         let next = if self.first_stage && value <= self.best.value && value > allowed {
-            // the function less the decrease that is demanded
+            // The first stage works on the function minus the demanded decrease.
             let less = |at: At| At { value: at.value - at.length * tested, slope: at.slope - tested, ..at };
             let more = |at: At| At { value: at.value + at.length * tested, slope: at.slope + tested, ..at };
             (self.best, self.other) = (less(self.best), less(self.other));
@@ -88,7 +88,7 @@ impl LineSearch {
         Told::Try(self.narrow(next))
     }
 
-    /// Keeps the next length inside the interval, and the interval shrinking.
+    /// Clamps the next length to the interval, and makes sure that the interval shrinks.
     fn narrow(&mut self, mut next: f64) -> f64 {
         let (best, other) = (self.best.length, self.other.length);
         if self.bracketed {
@@ -136,7 +136,8 @@ impl LineSearch {
         next
     }
 
-    /// The third case: lower, same direction, and less steep. The cubic may have no minimum beyond.
+    /// The third case of `dcstep`: a lower value, and a smaller slope of the same sign. The cubic may have no minimum
+    /// beyond.
     fn flatter(&self, here: At) -> f64 {
         let best = self.best;
         let (theta, mut gamma) = cubic_terms(best, here);
@@ -173,7 +174,7 @@ fn cubic_terms(one: At, other: At) -> (f64, f64) {
     (theta, s * ((theta / s).powi(2) - (one.slope / s) * (other.slope / s)).max(0.0).sqrt())
 }
 
-/// The first case: a higher value, so a minimum lies between.
+/// The first case of `dcstep`: a higher value, so a minimum lies between the two points.
 fn higher(best: At, here: At) -> f64 {
     let (theta, mut gamma) = cubic_terms(best, here);
     if here.length < best.length {
@@ -201,7 +202,7 @@ fn cubic(here: At, from: At) -> f64 {
     here.length + r * (from.length - here.length)
 }
 
-/// Returns the place where the slope would be 0 if it changed evenly.
+/// Returns the length at which the slope would be 0 if it were linear.
 fn secant(best: At, here: At) -> f64 {
     here.length + (here.slope / (here.slope - best.slope)) * (best.length - here.length)
 }

@@ -1,8 +1,8 @@
 //! Area under the ROC curve, one class against the rest: how often a picture of the class gets a higher probability of
 //! it than one of another class; `sklearn.metrics.roc_auc_score(multi_class="ovr")`.
 //!
-//! It is the Mann-Whitney statistic: pairs that are in order, equal ones by half, over all pairs. Counted in whole
-//! numbers, so it is exact.
+//! It is the Mann-Whitney statistic: the number of pairs in the right order, ties counted as half, over the number of
+//! all pairs. The counts are integers, so the result is exact.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,8 @@ pub struct RocAuc {
     pub weighted_avg: f64,
 }
 
-/// The area of each class; none for a class that has no pictures, or all of them. Two classes share the area of the
-/// second.
+/// Returns the area of each class; none for a class that has no pictures, or all of them. Two classes share the area of
+/// the second.
 pub(super) fn by_class(truth: &[usize], probabilities: &FeatureMatrix, classes: usize) -> Vec<Option<f64>> {
     if classes == 2 {
         return vec![area(truth, probabilities, 1); 2];
@@ -28,7 +28,8 @@ pub(super) fn by_class(truth: &[usize], probabilities: &FeatureMatrix, classes: 
     (0..classes).map(|class| area(truth, probabilities, class)).collect()
 }
 
-/// Means of [`by_class`]; none when no class has an area. `support` is the number of pictures of each class.
+/// Returns the means of [`by_class`]; none when no class has an area. `support` is the number of pictures of each
+/// class.
 pub(super) fn mean(areas: &[Option<f64>], support: impl Iterator<Item = u64>) -> Option<RocAuc> {
     let there: Vec<(f64, f64)> =
         areas.iter().zip(support).filter_map(|(area, support)| Some(((*area)?, support as f64))).collect();

@@ -1,6 +1,6 @@
-//! Whether the confidence of a prediction is the rate at which it is right: `sklearn.calibration.calibration_curve` of
-//! the predicted class, and the expected calibration error (Guo et al., "On calibration of modern neural networks",
-//! 2017).
+//! Compares the confidence of predictions with the rate at which they are right:
+//! `sklearn.calibration.calibration_curve` of the predicted class, and the expected calibration error (Guo et al., "On
+//! calibration of modern neural networks", 2017).
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub struct Bin {
     pub low: f64,
     /// The upper end of the bin.
     pub high: f64,
-    /// Pictures in it.
+    /// The number of pictures in it.
     pub count: usize,
     /// Their mean confidence; none in an empty bin.
     pub confidence: Option<f64>,
@@ -22,7 +22,8 @@ pub struct Bin {
     pub accuracy: Option<f64>,
 }
 
-/// Ten bins of equal width from pictures with their confidence and whether their class was predicted.
+/// Returns ten bins of equal width. `predictions` has the confidence of each picture, and whether its class was
+/// predicted.
 pub fn bins(predictions: impl Iterator<Item = (f32, bool)>) -> Vec<Bin> {
     let edges: Vec<f64> = (0..=BINS).map(|i| i as f64 * 0.1).collect();
     let (mut count, mut sums, mut right) = ([0_usize; BINS], [0.0; BINS], [0_usize; BINS]);
@@ -44,7 +45,8 @@ pub fn bins(predictions: impl Iterator<Item = (f32, bool)>) -> Vec<Bin> {
     (0..BINS).map(bin).collect()
 }
 
-/// Mean distance of confidence and accuracy over the bins, weighted by their pictures.
+/// Returns the mean absolute difference of confidence and accuracy over the bins, weighted by their numbers of
+/// pictures.
 pub fn expected_error(bins: &[Bin]) -> f64 {
     let total: usize = bins.iter().map(|bin| bin.count).sum();
     let gap = |bin: &Bin| Some((bin.confidence? - bin.accuracy?).abs() * bin.count as f64);

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::hyperparameters::ParamError;
 
-/// Why there is no classifier, or no prediction.
+/// The error of a training or of a prediction.
 #[derive(Debug, Error)]
 pub enum MlpError {
     /// The caller asked to stop.
@@ -16,7 +16,7 @@ pub enum MlpError {
     /// No rows, or no features.
     #[error("mlp: {rows} pictures of {features} features are nothing to train on")]
     Empty { rows: usize, features: usize },
-    /// Not one class per row.
+    /// There are more or fewer labels than rows.
     #[error("mlp: {labels} labels for {rows} pictures")]
     Labels { labels: usize, rows: usize },
     /// A class number is too large.
@@ -48,10 +48,10 @@ pub enum MlpError {
          lower `learning_rate_init`"
     )]
     Diverged { epoch: usize },
-    /// Layers do not fit together, or not to the features.
+    /// The shapes of the layers do not match each other or the features.
     #[error("mlp: {what}")]
     Layers { what: String },
-    /// The rows do not lie in memory and cannot be read.
+    /// The rows of a table on disk cannot be read.
     #[error("mlp: the train table on disk cannot be read: {0}")]
     Rows(#[from] std::io::Error),
     /// The tensor library failed.

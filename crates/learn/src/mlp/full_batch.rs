@@ -1,6 +1,6 @@
-//! Training by L-BFGS, on the loss and the gradient of all rows at once in `f64`: of the perceptron, and of logistic
-//! regression, which is a perceptron without hidden layers. The `f32` table is converted to `f64` a block of rows at a
-//! time, never as a whole, whether it lies in memory or on disk.
+//! Trains by L-BFGS, on the loss and the gradient of all rows in `f64`: the perceptron, and logistic regression, which
+//! is a perceptron without hidden layers. The `f32` table is converted to `f64` one block of rows at a time, whether it
+//! is in memory or on disk.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, get_global_parallelism};
@@ -30,17 +30,17 @@ pub(crate) struct FullBatch<'a> {
     pub widths: Vec<usize>,
     /// The L2 penalty is half of this times the squared weights, over the sum of the rows' weights.
     pub alpha: f64,
-    /// False: the biases stay as they are.
+    /// Whether the biases are trained.
     pub intercept: bool,
 }
 
 impl FullBatch<'_> {
-    /// All parameters in a row: weights (inputs, outputs), then biases, layer by layer.
+    /// Returns all parameters in one vector: weights (inputs, outputs), then biases, layer by layer.
     pub(crate) fn pack(layers: &[Dense]) -> Vec<f64> {
         layers.iter().flat_map(|layer| layer.weights.iter().chain(&layer.bias)).map(|&v| f64::from(v)).collect()
     }
 
-    /// The layers of packed parameters: the inverse of [`FullBatch::pack`].
+    /// Returns the layers of packed parameters: the inverse of [`FullBatch::pack`].
     fn unpack(&self, packed: &[f64]) -> Vec<Dense> {
         let (mut layers, mut rest) = (Vec::new(), packed);
         for pair in self.widths.windows(2) {
@@ -76,7 +76,7 @@ impl FullBatch<'_> {
         })
     }
 
-    /// The loss at `packed`; its gradient goes into `gradient`.
+    /// Returns the loss at `packed` and writes its gradient into `gradient`.
     pub(crate) fn loss(&self, packed: &[f64], gradient: &mut [f64]) -> Result<f64, MlpError> {
         gradient.fill(0.0);
         let (mut loss, mut weight) = (0.0, 0.0);
@@ -103,7 +103,7 @@ impl FullBatch<'_> {
         Ok(loss)
     }
 
-    /// Some rows (n, d) in `f64`.
+    /// Returns the given rows (n, d) in `f64`.
     fn in_f64(&self, rows: &[usize]) -> Result<Vec<f64>, MlpError> {
         if let Some(table) = self.x.in_memory() {
             return Ok(rows.iter().flat_map(|&row| table.row(row)).map(|&v| f64::from(v)).collect());
@@ -113,7 +113,7 @@ impl FullBatch<'_> {
         Ok(values.into_iter().map(f64::from).collect())
     }
 
-    /// Adds the loss of some rows, and their gradient; returns the loss and the sum of their weights.
+    /// Adds the gradient of some rows to `gradient`; returns their loss and the sum of their weights.
     fn block(&self, rows: &[usize], packed: &[f64], gradient: &mut [f64]) -> Result<(f64, f64), MlpError> {
         let (n, layers) = (rows.len(), self.widths.len() - 1);
         let mut values: Vec<Vec<f64>> = vec![self.in_f64(rows)?]; // (n, width) of every layer
@@ -151,7 +151,7 @@ impl FullBatch<'_> {
         Ok((loss, weight))
     }
 
-    /// Replaces the last sums by weight × (probability − truth); returns the summed loss and weight.
+    /// Replaces the logits by weight × (probability − truth); returns the summed loss and weight.
     fn deltas(&self, rows: &[usize], sums: &mut [f64]) -> (f64, f64) {
         let outputs = sums.len() / rows.len();
         let (mut loss, mut total) = (0.0, 0.0);
@@ -190,7 +190,7 @@ fn product(out: &mut [f64], (rows, cols): (usize, usize), left: MatRef<'_, f64>,
 }
 
 impl Activation {
-    /// The derivative, computed from the value of the activation.
+    /// Returns the derivative, computed from the value of the activation.
     pub(crate) fn slope_f64(self, value: f64) -> f64 {
         match self {
             Self::Identity => 1.0,

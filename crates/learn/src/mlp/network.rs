@@ -18,12 +18,12 @@ pub(super) struct Network {
     label_smoothing: f64,
 }
 
-/// Draws the dropout factors of that many activations of a hidden layer: 0 for a neuron that is left out, else
-/// 1 / (1 − dropout).
+/// Draws the dropout factors of the given number of activations of a hidden layer: 0 for a neuron that is left out,
+/// else 1 / (1 − dropout).
 pub(super) type Factors<'a> = &'a mut dyn FnMut(usize) -> Vec<f32>;
 
 /// Called with the number and the slope of each layer, from the last to the first. It may change the layer's
-/// parameters, which the pass no longer needs, and returns the squared length that the weights had before.
+/// parameters, which the pass no longer needs, and returns the squared norm of the weights before the change.
 pub(super) type OnSlope<'a> = &'a mut dyn FnMut(usize, &Slope) -> Result<f64>;
 
 /// The parameters of one layer: tensors that share their storage with the network.
@@ -35,7 +35,7 @@ pub(super) struct Parameters {
 }
 
 impl Network {
-    /// Takes layers that fit together.
+    /// Makes the network of layers whose shapes match.
     pub(super) fn new(layers: &[Dense], params: &MlpParams, class_weight: Option<&[f64]>) -> Result<Self> {
         let linear = |layer: &Dense| {
             let weights = Tensor::from_slice(&layer.weights, (layer.inputs, layer.outputs), &Device::Cpu)?;
@@ -51,7 +51,7 @@ impl Network {
         })
     }
 
-    /// The parameters, from the first layer to the last, for an optimizer to change in place.
+    /// Returns the parameters, from the first layer to the last; an optimizer changes them in place.
     pub(super) fn parameters(&self) -> Result<Vec<Parameters>> {
         let of = |layer: &Linear| {
             let bias = layer.bias().cloned().ok_or_else(|| candle_core::Error::Msg("a layer without bias".into()))?;
@@ -60,7 +60,7 @@ impl Network {
         self.layers.iter().map(of).collect()
     }
 
-    /// The layers as plain numbers.
+    /// Returns the layers as plain numbers.
     pub(super) fn to_layers(&self) -> Result<Vec<Dense>> {
         let dense = |parameters: Parameters| {
             let (inputs, outputs) = parameters.weights.dims2()?;
@@ -70,8 +70,8 @@ impl Network {
         self.parameters()?.into_iter().map(dense).collect()
     }
 
-    /// Loss of a batch (n, d) with class numbers `y` (n), penalty included; `on_slope` is called with every layer.
-    /// `dropout` draws the factors of hidden layers, from the first to the last.
+    /// Returns the loss of a batch (n, d) with class numbers `y` (n), penalty included; `on_slope` is called with every
+    /// layer. `dropout` draws the factors of hidden layers, from the first to the last.
     pub(super) fn backward(&self, x: Tensor, y: &[usize], dropout: Option<Factors>, on_slope: OnSlope) -> Result<f64> {
         let mut pass = self.forward(x, dropout)?;
         let (mut loss, mut delta, weight) = self.loss_and_delta(&pass.sums, y)?; // (n, outputs)
@@ -135,8 +135,8 @@ impl Network {
         }
     }
 
-    /// Mean log loss of a batch; its gradient by the last sums (n, outputs), times the sum of the rows' weights; and
-    /// that sum.
+    /// Returns the mean log loss of a batch; its gradient with respect to the logits (n, outputs), times the sum of the
+    /// rows' weights; and that sum.
     ///
     /// One output is the logit of class 1, more are softmaxed. Probabilities are clipped at the `f32` epsilon for the
     /// loss, as scikit-learn does, not for the gradient.

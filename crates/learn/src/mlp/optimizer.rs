@@ -42,14 +42,14 @@ impl Optimizer {
             method,
             learning_rate: params.learning_rate_init,
             learning_rate_init: params.learning_rate_init,
-            // scikit-learn's Adam knows no schedule
+            // scikit-learn's Adam ignores the schedule.
             schedule: if adam { LearningRate::Constant } else { params.learning_rate },
             power_t: params.power_t,
             layers: parameters.into_iter().map(remembered).collect(),
         }
     }
 
-    /// Adapts the learning rate before the layers of a batch are stepped.
+    /// Adapts the learning rate before the layers are updated by a batch.
     pub(super) fn batch_begins(&mut self) {
         if let Method::Adam { beta_1, beta_2, step, .. } = &mut self.method {
             *step += 1;
@@ -58,7 +58,7 @@ impl Optimizer {
         }
     }
 
-    /// Steps one layer down its slope and returns the squared length that its weights had before.
+    /// Updates one layer by its gradient and returns the squared norm of its weights before the update.
     pub(super) fn step(&mut self, layer: usize, slope: &Slope) -> Result<f64> {
         let rate = self.learning_rate as f32;
         match self.method {
@@ -89,7 +89,8 @@ impl Optimizer {
         }
     }
 
-    /// Lowers the learning rate when training no longer improves; true when training is over instead.
+    /// Is called when training no longer improves: lowers an adaptive learning rate, or returns true, which ends the
+    /// training.
     pub(super) fn gives_up(&mut self) -> bool {
         if self.schedule != LearningRate::Adaptive || self.learning_rate <= 1e-6 {
             return true;
@@ -99,7 +100,7 @@ impl Optimizer {
     }
 }
 
-/// Kingma and Ba's rule. `mean` and `square` are the shares of the old average and of the gradient in the new average.
+/// Kingma and Ba's rule. `mean` and `square` are the weights of the old average and of the gradient in the new average.
 #[derive(Clone, Copy)]
 struct Adam {
     mean: [f32; 2],
@@ -132,7 +133,7 @@ impl Rule for Momentum {
     }
 }
 
-/// Momentum that looks ahead by one step.
+/// Nesterov's momentum, which looks ahead by one step.
 #[derive(Clone, Copy)]
 struct Nesterov {
     momentum: f32,

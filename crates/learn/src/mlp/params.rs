@@ -15,7 +15,7 @@ use crate::hyperparameters::{
 
 /// Units of a hidden layer.
 const UNITS: Range = Range::Whole(1, 65_536);
-/// Hidden layers at most.
+/// The most hidden layers.
 const LAYERS: usize = 64;
 
 hyperparameters! {
@@ -149,7 +149,7 @@ impl<'de> Deserialize<'de> for BatchSize {
 }
 
 impl BatchSize {
-    /// Rows per step when there are `rows` of them: never more than there are, never 0.
+    /// Returns the number of rows in a step for a table of `rows` rows: at most `rows`, at least 1.
     pub fn of(self, rows: usize) -> usize {
         let wanted = match self {
             Self::Auto => 200,
@@ -160,7 +160,7 @@ impl BatchSize {
 }
 
 impl Activation {
-    /// scikit-learn's word for it.
+    /// Returns scikit-learn's name of the activation.
     pub fn name(self) -> &'static str {
         match self {
             Self::Identity => "identity",
@@ -177,7 +177,7 @@ fn hidden_schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 impl MlpParams {
-    /// An error about a hyperparameter that is out of its range, or does not go with another one.
+    /// Returns an error about a hyperparameter that is out of its range or cannot be combined with another one.
     pub fn check(&self) -> Result<(), ParamError> {
         self.check_ranges()?;
         if let BatchSize::Rows(rows) = self.batch_size {

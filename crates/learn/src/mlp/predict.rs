@@ -1,5 +1,5 @@
-//! Probabilities of trained layers: plain loops of fixed order, so that a row's result does not depend, to the bit, on
-//! the rows beside it, on threads, or on the machine's matrix product.
+//! Computes probabilities of trained layers by plain loops in a fixed order, so that a row's result does not depend, to
+//! the bit, on the other rows, on threads, or on the machine's matrix product.
 
 use rayon::prelude::*;
 
@@ -7,11 +7,12 @@ use super::{Activation, Mlp, MlpError, outputs};
 use crate::dataset::Predict;
 use crate::table::FeatureMatrix;
 
-/// Inputs summed in `f32` before they are added in `f64`: keeps 100,352 features as exact as 512.
+/// The number of products that are summed in `f32` before the sum is added in `f64`, so that 100,352 features are as
+/// exact as 512.
 const CHUNK: usize = 512;
 
 impl Mlp {
-    /// Probability of every class for rows (n, d): (n, classes), each row adding up to 1.
+    /// Returns the probability of every class for rows (n, d): (n, classes), each row adding up to 1.
     pub fn predict_proba(&self, x: &FeatureMatrix) -> Result<FeatureMatrix, MlpError> {
         self.check()?;
         let features = self.layers.first().map_or(0, |layer| layer.inputs);
@@ -24,7 +25,7 @@ impl Mlp {
         Ok(out)
     }
 
-    /// Whether the layers fit together. To be called on a classifier that was read from a file.
+    /// Checks that the shapes of the layers match. It must be called on a classifier that was read from a file.
     pub fn check(&self) -> Result<(), MlpError> {
         let fail = |what: String| Err(MlpError::Layers { what });
         let outputs = outputs(self.classes);
@@ -68,7 +69,7 @@ impl Mlp {
 }
 
 impl Predict<&FeatureMatrix, Result<Vec<usize>, MlpError>> for Mlp {
-    /// The most probable class of every row, the lowest of equals.
+    /// Returns the most probable class of every row; of equal ones the lowest.
     fn predict(&self, x: &FeatureMatrix) -> Result<Vec<usize>, MlpError> {
         Ok(self.predict_proba(x)?.iter_rows().map(argmax).collect())
     }
@@ -91,7 +92,7 @@ impl super::Dense {
 }
 
 impl Activation {
-    /// The activation at `x`.
+    /// Returns the activation at `x`.
     pub(crate) fn of<F: linfa::Float>(self, x: F) -> F {
         match self {
             Self::Identity => x,
@@ -109,7 +110,7 @@ fn softmax(logits: &[f32], out: &mut [f32]) {
     out.iter_mut().for_each(|out| *out /= sum);
 }
 
-/// The place of the largest value, the first of equals.
+/// Returns the index of the largest value; of equal ones the first.
 pub fn argmax(row: &[f32]) -> usize {
     row.iter().enumerate().fold(0, |best, (at, value)| if *value > row[best] { at } else { best })
 }

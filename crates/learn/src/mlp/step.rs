@@ -1,4 +1,4 @@
-//! One step of a layer: gradient, penalty and update in one pass over its weights.
+//! Updates one layer: gradient, penalty and update in one pass over its weights.
 //!
 //! A layer of 100,352 × 100 weights is 40 MB, and so are the gradient and each running average: the memory's bandwidth
 //! limits the speed of a step, so each number is read and written once. The gradient is computed block by block, small
@@ -19,7 +19,7 @@ const LANES: usize = 16;
 
 /// A rule that moves a parameter along its gradient; `first` and `second` are the running averages of the parameter.
 pub(super) trait Rule: Copy + Sync {
-    /// One step of one number. Implementations should be `#[inline(always)]`.
+    /// Updates one parameter. Implementations should be `#[inline(always)]`.
     fn apply(self, parameter: &mut f32, gradient: f32, first: &mut f32, second: &mut f32);
 }
 
@@ -45,7 +45,7 @@ impl Memory {
 pub(super) struct Slope {
     /// The input of the layer: (n, inputs).
     pub inputs: Tensor,
-    /// Gradient by the output of the layer, times `scale`: (n, outputs).
+    /// Gradient with respect to the output of the layer, times `scale`: (n, outputs).
     pub delta: Tensor,
     /// Strength of the L2 penalty on the weights.
     pub alpha: f32,
@@ -54,7 +54,7 @@ pub(super) struct Slope {
 }
 
 impl Slope {
-    /// Steps the weights (inputs, outputs) and returns the squared length that they had before.
+    /// Updates the weights (inputs, outputs) and returns their squared norm before the update.
     pub(super) fn step_weights(&self, weights: &Tensor, rule: impl Rule, memory: &mut Memory) -> Result<f64> {
         let (alpha, scale) = (self.alpha, self.scale);
         let step = Step { rule, alpha, scale, memory: RefCell::new(memory), squared: Cell::new(0.0) };
@@ -62,7 +62,7 @@ impl Slope {
         Ok(step.squared.get())
     }
 
-    /// Steps the biases (outputs), which have no penalty.
+    /// Updates the biases (outputs), which have no penalty.
     pub(super) fn step_bias(&self, bias: &Tensor, rule: impl Rule, memory: &mut Memory) -> Result<()> {
         let step = Step { rule, alpha: 0.0, scale: self.scale, memory: RefCell::new(memory), squared: Cell::new(0.0) };
         bias.inplace_op2(&self.delta.sum(0)?, &step)
@@ -77,7 +77,7 @@ struct Step<'a, R> {
     squared: Cell<f64>,
 }
 
-/// Biases and the sums of the deltas.
+/// Updates biases from the sums of the deltas.
 impl<R: Rule> InplaceOp2 for Step<'_, R> {
     fn name(&self) -> &'static str {
         "step-bias"
@@ -92,7 +92,7 @@ impl<R: Rule> InplaceOp2 for Step<'_, R> {
     }
 }
 
-/// Weights (inputs, outputs), the input of the layer, and the deltas.
+/// Updates weights (inputs, outputs) from the input of the layer and the deltas.
 impl<R: Rule> InplaceOp3 for Step<'_, R> {
     fn name(&self) -> &'static str {
         "step-weights"
@@ -144,7 +144,7 @@ struct Block<'a> {
     second: &'a mut [f32],
 }
 
-/// Steps a block and returns the squared length that its parameters had before; `slope` is their gradient without
+/// Updates a block and returns the squared norm of its parameters before the update; `slope` is their gradient without
 /// penalty and scale.
 fn pass<R: Rule>(rule: R, (alpha, scale): (f32, f32), slope: &[f32], block: Block) -> f64 {
     pulp::Arch::new().dispatch(Pass { rule, alpha, scale, slope, block })
@@ -184,7 +184,7 @@ impl<R: Rule> pulp::NullaryFnOnce for Pass<'_, R> {
     }
 }
 
-/// `f(&mut a, b)` for every pair of values of two tensors of one shape.
+/// Calls `f(&mut a, b)` for every pair of values of two tensors of one shape.
 pub(super) struct Each2<F>(pub F);
 
 impl<F: Fn(&mut f32, f32)> InplaceOp2 for Each2<F> {

@@ -1,4 +1,4 @@
-//! The MLP against scikit-learn's loss curves, and what it promises beside them.
+//! Compares the MLP with scikit-learn's loss curves, and tests its other properties.
 
 mod batch;
 
@@ -33,7 +33,7 @@ fn fit(params: &MlpParams, table: &dyn Rows, y: &[usize]) -> Result<Mlp, MlpErro
     fit_rows(params, table, y, &(0..table.rows()).collect::<Vec<_>>(), &go_on)
 }
 
-/// Trains given layers, visiting the samples in a given order: scikit-learn is followed step by step.
+/// Trains given layers on the samples in a given order, to compare with scikit-learn step by step.
 fn fit_from(
     params: &MlpParams,
     x: &dyn Rows,
@@ -141,7 +141,7 @@ fn lbfgs_ends_where_scikit_learn_does() {
         let predicted = mlp.predict(&x).expect("predictions");
         let right = predicted.iter().zip(&y).filter(|(p, y)| p == y).count();
         golden::close(&[right as f64 / y.len() as f64], &[golden::number(&case["accuracy"])], 1e-12);
-        // a part of a table is trained on as if it were the table
+        // Training on some rows of a table gives the classifier of a table of these rows.
         let rows: Vec<usize> = (0..x.rows()).step_by(2).collect();
         let half: Vec<usize> = rows.iter().map(|&row| y[row]).collect();
         for solver in [Solver::Lbfgs, Solver::Adam] {
@@ -264,7 +264,7 @@ fn early_stopping_holds_out_by_class_and_keeps_the_best() {
     assert!(mlp.converged() && mlp.n_iter < 200, "{} epochs", mlp.n_iter);
     let best = told.iter().copied().fold(0.0, f64::max);
     let first_best = told.iter().position(|&score| score == best).expect("a best") + 1;
-    // the same training cut off at its best epoch ends with the same weights
+    // A training that ends at the best epoch has the same weights.
     let cut = fit(&MlpParams { max_iter: first_best, ..params }, &x, &y).expect("a classifier");
     assert_eq!(cut.layers, mlp.layers);
 }
@@ -273,7 +273,7 @@ fn early_stopping_holds_out_by_class_and_keeps_the_best() {
 fn the_held_out_rows_are_weighted_as_the_others() {
     let (x, y) = three();
     let params = MlpParams { early_stopping: true, validation_fraction: 0.25, max_iter: 1, ..quick() };
-    // a class that weighs next to everything: the score is its recall
+    // One class has nearly all of the weight, so the score is its recall.
     for class in 0..3 {
         let mut weights = vec![1e-9; 3];
         weights[class] = 1.0;

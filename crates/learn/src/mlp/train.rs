@@ -12,7 +12,7 @@ use crate::dataset::{Labelled, Labels, Predict, Selected};
 use crate::lbfgs::{End, Limits};
 use crate::table::{FeatureMatrix, Rows};
 
-/// Values of a table that are read together where the order does not matter.
+/// The number of values of a table that are read at a time where the order of the rows does not matter.
 const BLOCK: usize = 1 << 22;
 /// scipy's default of `ftol`, which scikit-learn leaves as it is.
 const SCIPY_FTOL: f64 = 2.220_446_049_250_313e-9;
@@ -36,15 +36,15 @@ fn random(seed: u64, stream: Stream) -> ChaCha8Rng {
 pub(super) struct Shuffler(ChaCha8Rng);
 
 impl Shuffler {
-    /// A shuffler whose orders depend on the seed alone.
+    /// Makes a shuffler whose orders depend on the seed alone.
     pub(super) fn new(seed: u64) -> Self {
         Self(random(seed, Stream::Order))
     }
 
-    /// Brings `items` into another order.
+    /// Shuffles `items`.
     pub(super) fn shuffle(&mut self, items: &mut [usize]) {
         for last in (1..items.len()).rev() {
-            // the high bits of a product: even to 2⁻⁶⁴ times the length
+            // The high bits of the product are a random index, uniform within 2⁻⁶⁴ times the length.
             let other = (u128::from(self.0.next_u64()) * (last as u128 + 1)) >> 64;
             items.swap(last, other as usize);
         }
@@ -70,12 +70,12 @@ pub(super) fn first_layers(params: &MlpParams, features: usize, classes: usize) 
     layers
 }
 
-/// Widths from the features to the output: two classes need one output only.
+/// Returns the widths from the features to the output.
 fn widths(params: &MlpParams, features: usize, classes: usize) -> Vec<usize> {
     [&[features], params.hidden.as_slice(), &[outputs(classes)]].concat()
 }
 
-/// Outputs of a network for so many classes: two need one only.
+/// Returns the number of outputs of a network for `classes` classes: two need one only.
 pub(crate) fn outputs(classes: usize) -> usize {
     if classes == 2 { 1 } else { classes }
 }
@@ -102,7 +102,7 @@ impl<'a> Samples<'a> {
         Self { x, y, rows, classes: classes.len(), weights }
     }
 
-    /// Returns an error where they cannot be trained on.
+    /// Returns an error where no classifier can be trained on the samples.
     pub(crate) fn check(&self) -> Result<(), MlpError> {
         let Self { x, y, rows: named, classes, .. } = *self;
         let (rows, features) = (named.len(), x.cols());
@@ -129,12 +129,12 @@ impl<'a> Samples<'a> {
         Ok(())
     }
 
-    /// Some of the named rows at a time: 16 MB, or one.
+    /// Divides `rows` into blocks of 16 MB, or of one row.
     fn blocks<'r>(&self, rows: &'r [usize]) -> impl Iterator<Item = &'r [usize]> {
         rows.chunks((BLOCK / self.x.cols().max(1)).max(1))
     }
 
-    /// The named rows as a batch (rows, d) and their classes.
+    /// Returns the given rows as a batch (rows, d), and their classes.
     fn batch(&self, rows: &[usize]) -> Result<(Tensor, Vec<usize>), MlpError> {
         let (cols, mut values) = (self.x.cols(), Vec::new());
         self.x.pick(rows, &mut values)?;
@@ -143,7 +143,7 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// Held-out rows, and the best weights by their accuracy.
+/// The held-out rows, and the weights with the best accuracy on them.
 struct Validation<'a> {
     data: Samples<'a>,
     held: Vec<usize>,
@@ -233,7 +233,7 @@ impl Dropout {
         (params.dropout > 0.0).then(|| Self { random: random(), rate: params.dropout })
     }
 
-    /// Factors of `count` neurons: 0 with the probability of the rate, else 1 / (1 − rate), which keeps the mean.
+    /// Draws the factors of `count` neurons: 0 with the probability `rate`, else 1 / (1 − rate), which keeps the mean.
     pub(super) fn factors(&mut self, count: usize) -> Vec<f32> {
         let (limit, kept) = ((self.rate * f64::from(u32::MAX)) as u32, (1.0 / (1.0 - self.rate)) as f32);
         (0..count).map(|_| if self.random.next_u32() < limit { 0.0 } else { kept }).collect()
@@ -299,7 +299,7 @@ fn check_start(params: &MlpParams, start: &Mlp, data: Samples) -> Result<(), Mlp
     Ok(())
 }
 
-/// The validation rows, ascending: of every class the same share. None without early stopping.
+/// Returns the validation rows, ascending, with the same share of every class; no rows without early stopping.
 pub fn held_out(params: &MlpParams, y: &[usize], rows: &[usize], classes: usize) -> Result<Vec<usize>, MlpError> {
     if !params.early_stopping {
         return Ok(Vec::new());
@@ -347,7 +347,8 @@ impl<'a> Validation<'a> {
         Self { data, held, best_score: f64::NEG_INFINITY, best: start.to_vec() }
     }
 
-    /// Accuracy of the network now, and whether it is better by `tol`; keeps the weights when it is the best so far.
+    /// Returns the accuracy on the held-out rows, and whether it is better by `tol`; keeps the weights if it is the
+    /// best so far.
     fn score(&mut self, model: &mut Mlp, network: &Network, params: &MlpParams) -> Result<(f64, bool), MlpError> {
         model.layers = network.to_layers()?;
         let Samples { x, y, weights, .. } = self.data;

@@ -6,14 +6,15 @@ use faer::{Accum, Mat, MatRef};
 use super::eigen::{Eigen, Spectrum, add_product, parallelism};
 use super::{MAX_SIDE, Pca, PcaError, PcaParams, SvdParams, TruncatedSvd};
 
-/// Rows that are multiplied at a time. Fixed, so that the bits of the result do not depend on how rows arrive.
+/// The number of rows that are multiplied at a time. It is fixed, so that the result does not depend, to the bit, on
+/// the blocks in which rows arrive.
 const BLOCK: usize = 512;
 
 /// The hyperparameters of the covariance: there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CovarianceParams;
 
-/// Collects the covariance of rows of d features: d² × 8 bytes and a block of 512 rows, however many rows come.
+/// Collects the covariance of rows of d features in d² × 8 bytes and a block of 512 rows, however many rows come.
 ///
 /// Rows are shifted by the mean of the first block before they are multiplied, so that a small variance beside a large
 /// mean keeps its digits; the difference between the shift and the mean is corrected at the end. All sums are `f64`.
@@ -27,12 +28,12 @@ pub struct CovarianceAccumulator {
     sum: Vec<f64>,
     /// Σ (x - shift)(x - shift)ᵀ, lower triangle, (d, d)
     products: Mat<f64>,
-    /// Rows that wait to be multiplied, row-major; shifted already unless the shift is still unknown.
+    /// The rows that are not multiplied yet, row-major; already shifted unless the shift is still unknown.
     waiting: Vec<f64>,
 }
 
 impl CovarianceAccumulator {
-    /// An accumulator for rows of `features` values. Fails when features² would not fit into memory.
+    /// Makes an accumulator for rows of `features` values. Fails when features² would not fit into memory.
     pub fn new(features: usize) -> Result<Self, PcaError> {
         if features == 0 {
             return Err(PcaError::TooSmall { rows: 0, features });
@@ -93,7 +94,7 @@ impl CovarianceAccumulator {
         Ok(())
     }
 
-    /// The covariance of all rows seen, divided by their count less `less`, lower triangle (d, d); and the mean of each
+    /// Returns the covariance of all rows seen, divided by n − `less`, lower triangle (d, d); and the mean of each
     /// feature.
     fn centred(mut self, less: f64) -> Result<(Mat<f64>, Vec<f64>), PcaError> {
         if !self.waiting.is_empty() {
@@ -113,7 +114,7 @@ impl CovarianceAccumulator {
         Ok((covariance, mean))
     }
 
-    /// Rows seen.
+    /// Returns the number of rows seen.
     fn seen(&self) -> u64 {
         self.rows + (self.waiting.len() / self.features) as u64
     }
@@ -130,11 +131,11 @@ impl CovarianceAccumulator {
         Ok(spectrum.into_pca(components, params.whiten))
     }
 
-    /// Solves for the right singular vectors of all rows seen, their mean left in.
+    /// Solves for the right singular vectors of all rows seen, without subtracting their mean.
     pub fn finish_svd(self, params: &SvdParams) -> Result<TruncatedSvd, PcaError> {
         let (features, rows) = (self.features, self.seen());
         let (mut covariance, mean) = self.centred(0.0)?;
-        // Xᵀ X / n is the covariance and the products of the means
+        // Xᵀ X / n is the covariance plus the products of the means.
         let mut products = covariance.clone();
         for j in 0..features {
             for i in j..features {
@@ -147,7 +148,7 @@ impl CovarianceAccumulator {
         let vectors = Mat::from_fn(features, k, |i, j| eigen.entry(i, j)); // (d, k)
         let mut spread = Mat::<f64>::zeros(features, k);
         matmul(spread.as_mut(), Accum::Replace, covariance.as_ref(), vectors.as_ref(), 1.0, parallelism());
-        // vᵀ C v, and not λ - (mean of the projections)², which would subtract two large numbers
+        // The variance is vᵀ C v. It equals λ − (mean of the projections)², but that subtracts two large numbers.
         let along = |j: usize| match eigen.values[j] {
             0.0 => 0.0,
             _ => (0..features).map(|i| vectors[(i, j)] * spread[(i, j)]).sum::<f64>().max(0.0),
@@ -165,7 +166,7 @@ impl CovarianceAccumulator {
     }
 }
 
-/// Sum of each column of row-major rows.
+/// Returns the sum of each column of row-major rows.
 fn column_sums(rows: &[f64], features: usize) -> Vec<f64> {
     let mut sums = vec![0.0; features];
     for row in rows.chunks_exact(features) {

@@ -1,4 +1,4 @@
-//! Eigenvectors of a symmetric matrix, and the choices every PCA makes once they are known: rank, k, signs, shares.
+//! Eigenvectors of a symmetric matrix, and the steps that follow them in every PCA: rank, k, signs, shares.
 
 use std::num::NonZeroUsize;
 
@@ -11,7 +11,7 @@ use faer::{Accum, Mat, MatRef, Par};
 use super::{Components, Pca, PcaError, PcaParams, mle};
 
 /// The number of parts that faer divides its work into. The division decides the order of sums, so the number is fixed:
-/// the result has the same bits on any number of threads. Free threads take the parts.
+/// the result has the same bits on any number of threads.
 const PARTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
 /// faer's parallelism for all of PCA.
@@ -39,9 +39,9 @@ pub(super) fn make_orthogonal(row: &mut [f64], others: &[f64]) {
 
 /// Eigenvalues of a centred covariance or Gram matrix, and their vectors.
 pub(super) struct Eigen {
-    /// By falling size; negative ones and those below the rounding error of the largest are 0.
+    /// In descending order; negative ones and those below the rounding error of the largest are 0.
     pub values: Vec<f64>,
-    /// Column j belongs to value `values.len() - 1 - j`: faer sorts them upwards.
+    /// Column j belongs to value `values.len() - 1 - j`: faer sorts them in ascending order.
     vectors: Mat<f64>,
 }
 
@@ -68,17 +68,17 @@ impl Eigen {
         let mut values: Vec<f64> = values.column_vector().iter().rev().copied().collect();
         let largest = values.first().copied().unwrap_or(0.0);
         let noise = largest * size as f64 * f64::EPSILON;
-        // rounding leaves a little of an eigenvalue that is 0: it is not a variance
+        // Because of rounding, an eigenvalue of 0 is computed as a number of this size.
         values.iter_mut().filter(|value| **value <= noise).for_each(|value| *value = 0.0);
         Ok(Self { values, vectors })
     }
 
-    /// Entry `i` of the eigenvector of `values[j]`.
+    /// Returns entry `i` of the eigenvector of `values[j]`.
     pub(super) fn entry(&self, i: usize, j: usize) -> f64 {
         self.vectors[(i, self.values.len() - 1 - j)]
     }
 
-    /// The eigenvector of `values[i]`.
+    /// Returns the eigenvector of `values[i]`.
     pub(super) fn vector(&self, i: usize) -> impl ExactSizeIterator<Item = f64> {
         self.vectors.col(self.values.len() - 1 - i).iter().copied()
     }
@@ -123,7 +123,7 @@ impl Spectrum {
         self.variances.iter().sum()
     }
 
-    /// Puts the fitted model together from the first k directions (k, d), row-major, of either sign.
+    /// Makes the fitted model of the first k directions (k, d), row-major, whose signs are arbitrary.
     pub(super) fn into_pca(self, mut components: Vec<f32>, whiten: bool) -> Pca {
         let features = self.mean.len();
         components.chunks_exact_mut(features).for_each(make_largest_positive);
@@ -150,7 +150,8 @@ impl Spectrum {
     }
 }
 
-/// `svd_flip(u_based_decision=False)`: an eigenvector's sign is arbitrary, so the entry of largest magnitude decides.
+/// `svd_flip(u_based_decision=False)`: an eigenvector's sign is arbitrary, so the entry of largest magnitude is made
+/// positive.
 pub(super) fn make_largest_positive(component: &mut [f32]) {
     let mut largest = 0.0_f32;
     for &value in component.iter() {

@@ -1,9 +1,8 @@
 //! Rows < features: the products of every row with every other, and the components from their eigenvectors.
 //!
-//! With X the centred table (n, d) and X Xᵀ = U S² Uᵀ, the components are the rows of S⁻¹ Uᵀ X. The `f64` copy of X
-//! exists a block of columns at a time only. Dividing by a small singular value magnifies the rounding errors of U, so
-//! the result is made orthonormal once more; directions beyond the rank of the table are filled in from the coordinate
-//! axes.
+//! With X the centred table (n, d) and X Xᵀ = U S² Uᵀ, the components are the rows of S⁻¹ Uᵀ X. X is converted to `f64`
+//! one block of columns at a time. Dividing by a small singular value magnifies the rounding errors of U, so the result
+//! is made orthonormal once more; directions beyond the rank of the table are filled in from the coordinate axes.
 
 use std::ops::Range;
 
@@ -35,7 +34,7 @@ pub(super) fn fit(table: &FeatureMatrix, params: &PcaParams) -> Result<Pca, PcaE
     Ok(spectrum.into_pca(components, params.whiten))
 }
 
-/// Decomposes the table as it is, its mean left in.
+/// Decomposes the table without subtracting its mean.
 pub(super) fn fit_svd(table: &FeatureMatrix, params: &SvdParams) -> Result<TruncatedSvd, PcaError> {
     let (rows, features) = (table.rows(), table.cols());
     let mut table = Table::new(table)?;
@@ -44,7 +43,7 @@ pub(super) fn fit_svd(table: &FeatureMatrix, params: &SvdParams) -> Result<Trunc
     let eigen = Eigen::of(table.gram(), features)?;
     let k = params.k(rows, features);
     let n = rows as f64;
-    // the projections of the rows on direction i are σ u
+    // The projections of the rows on direction i are σ u.
     let along = |i: usize| {
         let mean = eigen.vector(i).sum::<f64>() / n;
         eigen.values[i] * eigen.vector(i).map(|u| (u - mean).powi(2)).sum::<f64>() / n
@@ -83,7 +82,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The variance of all columns together, divided by n.
+    /// Returns the variance of all columns together, divided by n.
     fn variance(&self) -> f64 {
         let mut squares = vec![0.0; self.features];
         for row in self.data.chunks_exact(self.features) {
@@ -93,7 +92,7 @@ impl<'a> Table<'a> {
         squares.iter().sum::<f64>() / self.rows as f64
     }
 
-    /// The first `k` directions (k, d), row-major, of either sign.
+    /// Returns the first `k` directions (k, d), row-major, with arbitrary signs.
     fn components(&self, eigen: &Eigen, k: usize) -> Result<Vec<f32>, PcaError> {
         let rank = eigen.values.iter().take(k).filter(|&&value| value > 0.0).count();
         let mut directions = self.directions(eigen, rank); // (rank, d)
@@ -102,13 +101,13 @@ impl<'a> Table<'a> {
         Ok(directions.into_iter().map(|value| value as f32).collect())
     }
 
-    /// Ranges of columns, each a block of bounded size.
+    /// Returns ranges of columns, each a block of bounded size.
     fn column_blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let (features, step) = (self.features, (BLOCK_VALUES / self.rows).max(64));
         (0..features).step_by(step).map(move |start| start..features.min(start + step))
     }
 
-    /// Values of some columns, less their mean, row-major (n, columns), into `block`.
+    /// Writes the values of some columns, less their mean, row-major (n, columns), into `block`.
     fn read(&self, columns: &Range<usize>, block: &mut Vec<f64>) {
         block.clear();
         let mean = &self.mean[columns.clone()];
@@ -129,7 +128,7 @@ impl<'a> Table<'a> {
         gram
     }
 
-    /// The first `rank` rows of S⁻¹ Uᵀ X, row-major (rank, d).
+    /// Returns the first `rank` rows of S⁻¹ Uᵀ X, row-major (rank, d).
     fn directions(&self, eigen: &Eigen, rank: usize) -> Vec<f64> {
         let mut directions = vec![0.0; rank * self.features];
         if rank == 0 {
@@ -177,10 +176,10 @@ fn orthonormalise(directions: &mut [f64], rank: usize) -> Result<(), PcaError> {
     Ok(())
 }
 
-/// Appends orthonormal directions until there are `k`: each time the coordinate axis that is farthest from the span of
-/// those there are, made orthogonal to them.
+/// Appends orthonormal directions until there are `k`. Each is the coordinate axis that is farthest from the span of
+/// the directions before it, made orthogonal to them.
 fn complete(directions: &mut Vec<f64>, features: usize, k: usize) {
-    // squared distance of each axis from the span
+    // The squared distance of each axis from the span.
     let mut distance = vec![1.0; features];
     let shorten = |distance: &mut [f64], row: &[f64]| distance.iter_mut().zip(row).for_each(|(d, v)| *d -= v * v);
     directions.chunks_exact(features).for_each(|row| shorten(&mut distance, row));

@@ -9,13 +9,13 @@ use crate::table::FeatureMatrix;
 impl<T> Fit<&FeatureMatrix, T, PcaError> for PcaParams {
     type Object = Pca;
 
-    /// Fits on a table (n, d), by the route that suits its shape; targets are not looked at.
+    /// Fits on a table (n, d), by the route that suits its shape; targets are ignored.
     fn fit(&self, dataset: &DatasetBase<&FeatureMatrix, T>) -> Result<Pca, PcaError> {
         self.check()?;
         let table = dataset.records;
         match route(table.rows(), table.cols()) {
             Route::Gram => gram::fit(table, self),
-            // callers stream a table that is too large for both routes; here it is refused with its sides
+            // A table that is too large for both exact routes is an error here; callers stream it through a `Subspace`.
             Route::Covariance | Route::Randomised => CovarianceParams.fit_with(None, dataset)?.finish(self),
         }
     }
@@ -24,7 +24,7 @@ impl<T> Fit<&FeatureMatrix, T, PcaError> for PcaParams {
 impl<T> Fit<&FeatureMatrix, T, PcaError> for SvdParams {
     type Object = TruncatedSvd;
 
-    /// Fits on a table (n, d), by the route that suits its shape; targets are not looked at.
+    /// Fits on a table (n, d), by the route that suits its shape; targets are ignored.
     fn fit(&self, dataset: &DatasetBase<&FeatureMatrix, T>) -> Result<TruncatedSvd, PcaError> {
         self.check()?;
         let table = dataset.records;
@@ -55,7 +55,7 @@ impl<'a, T> FitWith<'a, &'a FeatureMatrix, T, PcaError> for CovarianceParams {
     }
 }
 
-/// The projections (n, k) of rows (n, d); an error where d is not `features`.
+/// Returns the projections (n, k) of rows (n, d); an error where d is not `features`.
 fn projected(
     block: &FeatureMatrix,
     features: usize,
@@ -73,7 +73,7 @@ fn projected(
 impl Transformer<&FeatureMatrix, Result<FeatureMatrix, PcaError>> for Pca {
     /// Projects rows (n, d) on the components: (n, k).
     ///
-    /// The result for a row depends, to the bit, on that row alone: not on its neighbours, nor on the number of
+    /// The result for a row depends, to the bit, on that row alone: not on the other rows, nor on the number of
     /// threads. A whitened component without variance gives 0, where scikit-learn divides rounding noise by its own
     /// size.
     fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, PcaError> {

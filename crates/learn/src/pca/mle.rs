@@ -10,8 +10,8 @@ use std::f64::consts::{LN_2, PI};
 /// A smaller variance counts as 0, as in scikit-learn.
 const NOTHING: f64 = 1e-15;
 
-/// The most probable number of components, 1 to d − 1 (1 for a single feature); `spectrum` are the variances of all d
-/// directions, falling, of `rows` ≥ d rows.
+/// Returns the most probable number of components, 1 to d − 1 (1 for a single feature); `spectrum` are the variances of
+/// all d directions, falling, of `rows` ≥ d rows.
 pub(super) fn dimension(spectrum: &[f64], rows: u64) -> usize {
     let d = spectrum.len();
     let (n, wide) = (rows as f64, d as f64);
@@ -22,7 +22,7 @@ pub(super) fn dimension(spectrum: &[f64], rows: u64) -> usize {
     for rank in 1..d {
         let (k, variance) = (rank as f64, spectrum[rank - 1]);
         if variance < NOTHING {
-            break; // and no later one is more probable
+            break; // no later rank is more probable
         }
         let half = (wide - k + 1.0) / 2.0;
         prior += libm::lgamma(half) - PI.ln() * half - LN_2;
@@ -44,7 +44,8 @@ pub(super) fn dimension(spectrum: &[f64], rows: u64) -> usize {
     best.1
 }
 
-/// ln (a − b) for a ≥ b. Equal variances differ by rounding: their logarithm would decide for all others.
+/// ln (a − b) for a ≥ b. The difference of equal variances is a rounding error, whose logarithm would outweigh all
+/// other terms.
 fn gap(a: f64, b: f64) -> f64 {
     (a - b).max(a * f64::EPSILON).ln()
 }

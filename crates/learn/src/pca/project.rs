@@ -1,11 +1,11 @@
-//! Projection of rows on components: one order of sums per row, whatever rows stand beside it.
+//! Projects rows on components, with the same order of sums for a row whatever the other rows are.
 //!
-//! A general matrix product cuts its sums according to the shape of the whole product, so a picture's numbers would
+//! A general matrix product divides its sums according to the shape of the whole product, so a picture's numbers would
 //! change with the size of its batch. Here every (row, component) pair is summed in one fixed order: `CHUNK` features
-//! one after the other in `f32`, the chunks in `f64`. Speed comes from tiles of `ROWS` × `COMPONENTS` pairs that go
-//! through their features side by side, in the widest registers that the machine has; the places of a tile beyond the
-//! last row or component hold zeros. The width of the registers does not change the result, because products and sums
-//! are rounded one by one.
+//! one after the other in `f32`, the chunks in `f64`. Speed comes from tiles of `ROWS` × `COMPONENTS` pairs that are
+//! summed side by side, in the widest registers that the machine has; the places of a tile beyond the last row or
+//! component hold zeros. The width of the registers does not change the result, because products and sums are rounded
+//! one by one.
 
 use faer::traits::pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
@@ -14,7 +14,8 @@ use rayon::prelude::*;
 const ROWS: usize = 4;
 /// Components of a tile.
 const COMPONENTS: usize = 8;
-/// Features summed in `f32` before they are added in `f64`: keeps 100,352 features as exact as 512.
+/// The number of features that are summed in `f32` before the sum is added in `f64`, so that 100,352 features are as
+/// exact as 512.
 const CHUNK: usize = 512;
 /// Rows that share one packing of the components.
 const GROUP: usize = 64;
@@ -47,7 +48,7 @@ pub(super) fn project(directions: &Axes, scale: Option<&[f64]>, rows: &[f32], ou
     });
 }
 
-/// Factor that brings a component to unit variance; none for a component that has no variance.
+/// Returns the factor that scales a component to unit variance; 0 for a component without variance.
 pub(super) fn whitening(variance: &f64) -> f64 {
     if *variance > 0.0 { variance.sqrt().recip() } else { 0.0 }
 }
@@ -68,7 +69,7 @@ impl NullaryFnOnce for Group<'_> {
     }
 }
 
-/// Projections (rows, k) of up to `GROUP` rows.
+/// Returns the projections (rows, k) of up to `GROUP` rows.
 #[inline(always)]
 fn project_group(directions: &Axes, rows: &[f32]) -> Vec<f64> {
     let d = directions.features;
@@ -97,7 +98,8 @@ fn project_group(directions: &Axes, rows: &[f32]) -> Vec<f64> {
     sums
 }
 
-/// Features `start..start + width` of up to `N` rows of `d`, side by side.
+/// Packs the features `start..start + width` of up to `N` rows of `d` into `panel`: entry i holds feature i of every
+/// row.
 fn pack<const N: usize>(panel: &mut Vec<[f32; N]>, width: usize, rows: &[f32], d: usize, start: usize) {
     panel.clear();
     panel.resize(width, [0.0; N]);
@@ -106,7 +108,7 @@ fn pack<const N: usize>(panel: &mut Vec<[f32; N]>, width: usize, rows: &[f32], d
     }
 }
 
-/// Sums over the features of a panel of rows and a panel of components, one feature after the other.
+/// Returns the products of a panel of rows and a panel of components, summed over one feature after the other.
 #[inline(always)]
 fn tile(left: &[[f32; ROWS]], right: &[[f32; COMPONENTS]]) -> [[f32; COMPONENTS]; ROWS] {
     let mut sums = [[0.0; COMPONENTS]; ROWS];

@@ -3,7 +3,7 @@
 //!
 //! An iteration multiplies an orthonormal basis by the covariance, XᵀX Q, while rows stream by, and solves the small
 //! problem inside the basis (Rayleigh and Ritz). The basis begins at random, with a fixed seed. It has more than twice
-//! as many directions as are asked for: an iteration reduces the error of a variance by the square of a ratio, that of
+//! as many directions as are asked for: an iteration multiplies the error of a variance by the square of the ratio of
 //! the first variance outside the basis to the last one asked for. It ends when no variance has changed by more than
 //! [`TOLERANCE`], or after [`PASSES`]. Memory: two bases, 16 bytes a feature and direction.
 //!
@@ -20,9 +20,10 @@ use crate::variance::ColumnStats;
 
 /// Largest relative change of a variance between two passes that counts as none.
 pub(super) const TOLERANCE: f64 = 1e-6;
-/// Passes after which the answer is taken as it is.
+/// The most passes; after them the result is returned as it is.
 pub(super) const PASSES: usize = 16;
-/// Rows that are multiplied at a time. Fixed, so that the bits of the result do not depend on how rows arrive.
+/// The number of rows that are multiplied at a time. It is fixed, so that the result does not depend, to the bit, on
+/// the blocks in which rows arrive.
 const BLOCK: usize = 256;
 const SEED: u64 = 0;
 
@@ -39,7 +40,7 @@ pub struct Subspace {
     basis: Vec<f64>,
     /// Σ (b·x) x for every direction b, row-major (l, d).
     products: Vec<f64>,
-    /// Centred rows that wait to be multiplied.
+    /// Centred rows that are not multiplied yet.
     waiting: Vec<f64>,
     /// The k leading variances as of the last pass.
     variances: Vec<f64>,
@@ -48,8 +49,8 @@ pub struct Subspace {
 }
 
 impl Subspace {
-    /// A random basis for the table that `stats` describe. Needs a count of components: shares and Minka's estimate
-    /// take the whole spectrum.
+    /// Makes a random basis for the table that `stats` describe. It needs a number of components: shares and Minka's
+    /// estimate need the whole spectrum.
     pub fn new(stats: &ColumnStats, params: &PcaParams) -> Result<Self, PcaError> {
         let (rows, features) = (stats.count, stats.mean.len());
         params.suits(rows, features)?;
@@ -147,17 +148,17 @@ impl Subspace {
         Ok(done)
     }
 
-    /// Passes so far, and by how much a variance changed in the last one, relative to it.
+    /// Returns the number of passes so far, and the largest relative change of a variance in the last one.
     pub fn accuracy(&self) -> (usize, f64) {
         (self.passes, self.change)
     }
 
-    /// The leading components as of the last pass.
+    /// Returns the leading components as of the last pass.
     pub fn finish(mut self, params: &PcaParams) -> Pca {
         self.basis.truncate(self.k * self.features);
         let components = self.basis.iter().map(|&value| value as f32).collect();
         let most = self.features.min(usize::try_from(self.rows).unwrap_or(usize::MAX));
-        // the variance that the found directions leave is shared evenly by the others
+        // The remaining variance is divided evenly among the other directions.
         let left = (self.total - self.variances.iter().sum::<f64>()).max(0.0);
         let others = most - self.k;
         let mut variances = self.variances;
@@ -166,8 +167,8 @@ impl Subspace {
     }
 }
 
-/// Gram and Schmidt's process over the rows. A row that depends on those before it is
-/// replaced by the first coordinate axis that does not.
+/// Orthonormalises the rows by Gram and Schmidt's process. A row that depends linearly on those before it is replaced
+/// by the first coordinate axis that does not.
 fn orthonormalise(rows: &mut [f64], width: usize) {
     let length = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>().sqrt();
     let mut axis = 0;
@@ -213,7 +214,7 @@ mod tests {
         (subspace.finish(params), passes)
     }
 
-    /// Variances that fall slowly: a new one for every column.
+    /// Returns a table whose variances fall slowly: every column has its own.
     fn slow(rows: usize, cols: usize) -> FeatureMatrix {
         let values = golden::draws(77, rows * cols, -500, 500);
         let value = |(at, v): (usize, &i64)| *v as f32 / (1.0 + (at % cols) as f32).sqrt() + 40.0;

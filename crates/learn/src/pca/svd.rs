@@ -1,8 +1,8 @@
-//! Truncated singular value decomposition: the directions of the table as it is, without taking the mean out.
+//! Truncated singular value decomposition: the directions of the table without subtracting the mean.
 //!
 //! The numbers are those of `sklearn.decomposition.TruncatedSVD(algorithm="arpack")`, signs included: its variances are
-//! divided by n, not by n − 1 as those of a PCA, and do not fall: the first direction of a table far from 0 is its
-//! mean.
+//! divided by n, not by n − 1 as those of a PCA, and need not be in descending order: the first direction of a table
+//! far from 0 is that of its mean.
 
 use super::eigen::make_largest_positive;
 use super::{PcaError, project};
@@ -28,7 +28,7 @@ pub struct TruncatedSvd {
 }
 
 impl TruncatedSvd {
-    /// Settles the signs of the components and their shares of the variance, the rest being known.
+    /// Sets the signs of the components and their shares of the variance; the other fields are known.
     pub(super) fn settled(mut self) -> Self {
         self.components.chunks_exact_mut(self.features).for_each(make_largest_positive);
         let total = self.total_variance;
@@ -47,7 +47,8 @@ impl TruncatedSvd {
         project::project(&components, None, rows, out);
     }
 
-    /// Whether the numbers agree with each other. To be called on one that was read from a file.
+    /// Checks that the vectors have the right lengths and finite values. It must be called on an SVD that was read from
+    /// a file.
     pub fn check(&self) -> Result<(), PcaError> {
         let (k, d) = (self.k(), self.features);
         super::check_directions(&self.components, k, d)?;

@@ -1,4 +1,4 @@
-//! PCA against scikit-learn, against itself where the rows come in other blocks, and on tables of low rank.
+//! Compares PCA with scikit-learn, and with itself where the rows come in other blocks; tests tables of low rank.
 
 use serde_json::Value;
 
