@@ -63,7 +63,7 @@ const DEPTHWISE: [Layer; 3] = [
     layer("efficientnet_lite0 blocks.5 depthwise", 7, 1152, 1152, 5, 1),
 ];
 
-/// Attention of a picture: the windows, and in each the tokens, which have heads of some size.
+/// Attention of a picture: the name, the number of windows, and the shape of the attention in each.
 const ATTENTION: [(&str, usize, AttentionShape); 4] = [
     ("vit_small attention", 1, attention_shape(197, 6, 64)),
     ("dinov2 attention at 518", 1, attention_shape(1370, 6, 64)),
@@ -107,8 +107,8 @@ fn main() {
 
 type Tell<'a> = &'a dyn Fn(&str, &str, usize, &mut dyn FnMut());
 
-/// Measures a convolution over four pictures by the direct kernel, over f32 and bf16, and by Winograd if the networks
-/// compute it so.
+/// Measures a convolution over four pictures: by the direct kernels of this CPU (f32, bf16, int8, AMX), and by Winograd
+/// where the networks use it.
 fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
     const PICTURES: usize = 4;
     let Layer { name, size, channels, filters, kernel, stride } = *layer;
@@ -143,7 +143,7 @@ fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
         let run = &mut || conv.run(1, &offsets, &narrow, &[], None, &mut half, &mut scratch);
         tell(name, isa.name(), macs, run);
     }
-    // a window may be read to the next multiple of four bytes
+    // Each row of a window is read to the next multiple of four bytes.
     let mut levels: Vec<u8> = input.iter().map(|&v| (128.0 + 127.0 * v) as u8).collect();
     levels.resize(levels.len() + 4, 0);
     let mut bytes = vec![0; output.len()];
@@ -221,12 +221,12 @@ fn small(weight: &[f32]) -> Vec<i8> {
     weight.iter().map(|w| (127.0 * w) as i8).collect()
 }
 
-/// An epilogue of some scale.
+/// An epilogue with arbitrary numbers.
 fn requant(filters: usize) -> Requant {
     Requant { scale: vec![1e-3; filters], bias: vec![128.0; filters], residual: Vec::new() }
 }
 
-/// The seconds of the fastest run.
+/// Returns the seconds of the fastest run.
 fn fastest(run: &mut dyn FnMut()) -> f64 {
     let (begin, mut best) = (Instant::now(), f64::INFINITY);
     while begin.elapsed() < EACH {

@@ -3,8 +3,8 @@
 //!
 //! A value gives the same bits at every place of a map and on every instruction set with a fused multiply-add. eˣ has a
 //! relative error of at most 10⁻⁷. Its argument is clamped to −88 … 88.3, so that the sigmoid of −100 is 10⁻³⁸ and not
-//! 10⁻⁴⁴. The coefficients were fitted in f64 by iteratively reweighted least squares, which approaches the
-//! smallest maximal error (Lawson's method), and rounded to f32.
+//! the denormal number 10⁻⁴⁴. The coefficients were fitted in f64 by iteratively reweighted least squares, which
+//! approaches the smallest maximal error (Lawson's method), and rounded to f32.
 
 use super::bf16::{Bf16Isa, bf16};
 use super::elements::{Element, ElementsKernel, MapElements};
@@ -17,7 +17,7 @@ pub fn run(isa: Isa, activation: Activation, values: &mut [f32]) {
     unsafe { Function { isa, activation }.apply(values.as_mut_ptr(), &[0], values.len()) }
 }
 
-/// The same over bf16, in the vectors of `isa`: each value is widened, computed with in f32, and the result rounded.
+/// The same over bf16, with the vectors of `isa`: values are widened to f32, and the results rounded.
 pub fn run_bf16(isa: Bf16Isa, activation: Activation, values: &mut [bf16]) {
     // SAFETY: the pointer and the length are those of a slice that is borrowed mutably.
     unsafe { Function { isa, activation }.apply(values.as_mut_ptr(), &[0], values.len()) }
@@ -31,7 +31,7 @@ pub(crate) struct Function<I> {
 }
 
 impl<I> Function<I> {
-    /// The function of `activation`; none where a clamp is all that it does.
+    /// Returns the function of `activation`; none where it only clamps.
     pub(crate) fn of(isa: I, activation: Option<Activation>) -> Option<Self> {
         activation.filter(|activation| activation.limits().is_none()).map(|activation| Self { isa, activation })
     }
@@ -42,13 +42,13 @@ impl<I> Function<I> {
     /// These values can be read and written, and nobody else accesses them.
     #[inline]
     pub(crate) unsafe fn apply<E: Element<Isa = I>>(self, to: *mut E, starts: &[u32], n: usize) {
-        // SAFETY: the caller answers for the values.
+        // SAFETY: the caller is responsible for the values.
         unsafe { E::run(self.isa, Each { activation: self.activation, to, starts, n }) }
     }
 }
 
 impl Function<Isa> {
-    /// Applies it to vectors that lie one behind the other.
+    /// Applies it to contiguous vectors.
     ///
     /// # Safety
     /// `V` is a vector of f32, and these can be read and written.
@@ -99,7 +99,7 @@ impl<E> Each<'_, E> {
         for &start in self.starts {
             for at in (0..self.n).step_by(M::Simd::LANES) {
                 let lanes = M::Simd::LANES.min(self.n - at);
-                // SAFETY: `lanes` values are left from `at` on, and the caller answers for the instruction set.
+                // SAFETY: `lanes` values are left from `at` on, and the caller is responsible for the instruction set.
                 unsafe {
                     let to = self.to.add(start as usize + at);
                     M::store_partial(to, lanes, function(M::load_partial(to, lanes)));
@@ -109,7 +109,7 @@ impl<E> Each<'_, E> {
     }
 }
 
-/// A vector of the elements' kernels.
+/// The vector of f32 of `M`.
 type V<M> = <<M as MapElements>::Simd as Simd>::Vector;
 
 /// `x` clamped to the range from `low` to `high`; NaN stays NaN.
@@ -118,7 +118,7 @@ type V<M> = <<M as MapElements>::Simd as Simd>::Vector;
 /// The CPU has the instruction set of `S`.
 #[inline(always)]
 unsafe fn clamp<S: Simd>(low: f32, high: f32, x: S::Vector) -> S::Vector {
-    // SAFETY: the caller answers for the instruction set.
+    // SAFETY: the caller is responsible for the instruction set.
     unsafe { S::min(S::splat(high), S::max(S::splat(low), x)) }
 }
 
@@ -128,7 +128,7 @@ unsafe fn clamp<S: Simd>(low: f32, high: f32, x: S::Vector) -> S::Vector {
 /// The CPU has the instruction set of `S`.
 #[inline(always)]
 unsafe fn hard_sigmoid<S: Simd>(x: S::Vector) -> S::Vector {
-    // SAFETY: the caller answers for the instruction set.
+    // SAFETY: the caller is responsible for the instruction set.
     unsafe { S::mul(clamp::<S>(0.0, 6.0, S::add(x, S::splat(3.0))), S::splat(1.0 / 6.0)) }
 }
 
@@ -138,13 +138,13 @@ unsafe fn hard_sigmoid<S: Simd>(x: S::Vector) -> S::Vector {
 /// The CPU has the instruction set of `S`.
 #[inline(always)]
 unsafe fn one_and_exp<S: Simd>(x: S::Vector) -> S::Vector {
-    // SAFETY: the caller answers for the instruction set.
+    // SAFETY: the caller is responsible for the instruction set.
     unsafe { S::add(S::splat(1.0), exp::<S>(S::sub(S::splat(0.0), x))) }
 }
 
-/// x · (½ + E(x)), where E is x times a quotient of polynomials in x² of the least error, and ½ from 5.4 on. So E has
-/// an error of a few units in the last place of ½, as in PyTorch, whose formula cancels in the same way where x is
-/// negative.
+/// x · (½ + E(x)), where E is x times a quotient of polynomials in x², fitted for the least error, and ½ from x = 5.4
+/// on. So E has an error of a few units in the last place of ½, as in PyTorch, whose formula cancels in the same way
+/// where x is negative.
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`.
@@ -154,7 +154,7 @@ unsafe fn gelu<S: Simd>(x: S::Vector) -> S::Vector {
     const ABOVE: [f32; 6] =
         [2.338_648_6e-8, 6.360_014_6e-6, 1.643_234_6e-4, 4.650_862_4e-3, 3.337_242e-2, 3.989_423e-1];
     const BELOW: [f32; 6] = [1.216_583_2e-6, 7.240_064_6e-5, 1.858_991_7e-3, 2.837_879_4e-2, 2.503_183_5e-1, 1.0];
-    // SAFETY: the caller answers for the instruction set.
+    // SAFETY: the caller is responsible for the instruction set.
     unsafe {
         let near = clamp::<S>(-LARGEST, LARGEST, x);
         let square = S::mul(near, near);
@@ -171,7 +171,7 @@ unsafe fn gelu<S: Simd>(x: S::Vector) -> S::Vector {
 unsafe fn gelu_tanh<S: Simd>(x: S::Vector) -> S::Vector {
     const LINEAR: f32 = 1.595_769;
     const CUBIC: f32 = 0.071_354_814;
-    // SAFETY: the caller answers for the instruction set.
+    // SAFETY: the caller is responsible for the instruction set.
     unsafe {
         let y = S::mul(x, S::mul_add(S::mul(x, x), S::splat(CUBIC), S::splat(LINEAR)));
         S::div(x, one_and_exp::<S>(y))
@@ -184,7 +184,7 @@ unsafe fn gelu_tanh<S: Simd>(x: S::Vector) -> S::Vector {
 /// The CPU has the instruction set of `S`.
 #[inline(always)]
 unsafe fn polynomial<S: Simd, const N: usize>(x: S::Vector, coefficients: [f32; N]) -> S::Vector {
-    // SAFETY: the caller answers for the instruction set.
+    // SAFETY: the caller is responsible for the instruction set.
     unsafe {
         let mut sum = S::splat(coefficients[0]);
         for c in &coefficients[1..] {
@@ -195,20 +195,20 @@ unsafe fn polynomial<S: Simd, const N: usize>(x: S::Vector, coefficients: [f32; 
 }
 
 /// eˣ for x clamped to −88 … 88.3: 2ⁿ · eʳ with x = n ln 2 + r and |r| ≤ ln 2 / 2, and the polynomial of the least
-/// relative error for eʳ. Below −87.7 n is −127 and 2ⁿ is 0: a weight of 10⁻³⁸ would make denormal numbers of its
-/// products, for which CPUs take many cycles.
+/// relative error for eʳ. Below −87.7 n is −127 and 2ⁿ is 0: products with a weight of 10⁻³⁸ would be denormal numbers,
+/// which CPUs compute slowly.
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`.
 #[inline(always)]
 pub(crate) unsafe fn exp<S: Simd>(x: S::Vector) -> S::Vector {
-    /// A sum with it has no bits below 1: it is rounded to an integer.
+    /// A sum with this number has no bits below 1, so adding it rounds to an integer.
     const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts, the first so short that its products with n are exact.
     const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     // near 1/6!, 1/5!, …
     const EXP: [f32; 5] = [1.381_459_9e-3, 8.368_717e-3, 4.166_839e-2, 1.666_652_1e-1, 4.999_999_4e-1];
-    // SAFETY: the caller answers for the instruction set.
+    // SAFETY: the caller is responsible for the instruction set.
     unsafe {
         let x = clamp::<S>(-88.0, 88.3, x);
         let rounded = S::mul_add(x, S::splat(std::f32::consts::LOG2_E), S::splat(ROUND));
@@ -261,12 +261,12 @@ pub(crate) mod tests {
                 for (&x, &found) in values.iter().zip(&found) {
                     let expected = definition(activation, f64::from(x));
                     let error = (f64::from(found) - expected).abs();
-                    // GELU is x times a number near ½ or 0, whose error does not become smaller with it
+                    // GELU is x · (½ + E(x)), and the error of E does not become smaller where the sum is near 0.
                     let is_gelu = matches!(activation, Activation::Gelu | Activation::GeluTanh);
                     let size = if is_gelu { f64::from(x) } else { expected };
                     assert!(error <= 4e-7 * size.abs() + 5e-9, "{isa:?} {activation:?}({x}) = {found}, not {expected}");
                 }
-                // alone a value has the same bits
+                // A value that is computed alone has the same bits.
                 for (i, x) in values.iter().enumerate().step_by(997) {
                     let mut alone = [*x];
                     run(isa, activation, &mut alone);

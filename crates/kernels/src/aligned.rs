@@ -18,7 +18,7 @@ pub struct Aligned {
 }
 
 impl Aligned {
-    /// `len` zeros.
+    /// Makes a slice of `len` zeros.
     pub fn zeros(len: usize) -> Self {
         let mut values = vec![0.0f32; len + LINE];
         prefer_huge_pages(&mut values);
@@ -26,26 +26,26 @@ impl Aligned {
         Self { values, start, len }
     }
 
-    /// The same memory as twice as many bf16.
+    /// Returns the same memory as twice as many bf16.
     pub fn as_bf16(&self) -> &[bf16] {
         // SAFETY: `len` f32 are 2 · `len` bf16, and every pattern of 16 bits is a bf16.
         unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), 2 * self.len) }
     }
 
-    /// The same memory as twice as many bf16.
+    /// Returns the same memory as twice as many bf16.
     pub fn as_bf16_mut(&mut self) -> &mut [bf16] {
         // SAFETY: as for `as_bf16`; every pattern of 32 bits is an f32, and `self` is borrowed mutably for as long as
         // the slice lives.
         unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), 2 * self.len) }
     }
 
-    /// The same memory as four times as many bytes.
+    /// Returns the same memory as four times as many bytes.
     pub fn as_bytes(&self) -> &[u8] {
         // SAFETY: `len` f32 are 4 · `len` bytes, and every pattern of bits is a byte.
         unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), 4 * self.len) }
     }
 
-    /// The same memory as four times as many bytes.
+    /// Returns the same memory as four times as many bytes.
     pub fn as_bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: `len` f32 are 4 · `len` bytes, every pattern of bits is an f32, and `self` is borrowed mutably for as
         // long as the slice lives.

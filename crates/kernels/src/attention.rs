@@ -5,7 +5,7 @@
 //! [`matmul`](crate::matmul) computes both products, for a block of queries at a time, so that the scores between them
 //! stay in the first-level cache, or in the second where keys are many. A row of scores holds all keys, as in the
 //! definition; so nothing has to be rescaled, and the sums of a query run in one order whatever the block. Windows are
-//! read and written where their tokens lie in the map, so that shifting and cutting it (Swin) moves no value.
+//! read and written where their tokens lie in the map, so that the shifted windows of Swin need no copy of the map.
 //!
 //! Sums and scores are f32 for maps of bf16, too. eˣ has a relative error of at most 10⁻⁷, see
 //! [`activation`](crate::activation); below −87.7 it is 0.
@@ -73,7 +73,7 @@ struct Rows {
     most: usize,
     /// Elements from the scores of a query to those of the next.
     pitch: usize,
-    /// Multiples of the size, of the pitch, and of the keys.
+    /// The offsets of the rows: multiples of the size, of the pitch, and of the number of keys.
     values: Vec<u32>,
     scores: Vec<u32>,
     biases: Vec<u32>,
@@ -81,7 +81,7 @@ struct Rows {
     zeros: Vec<f32>,
 }
 
-/// Bytes of the scores of a block: with a panel of keys they fit into the first-level cache.
+/// The bytes of the scores of a block, which fit into the first-level cache together with a panel of keys.
 const NEAR: usize = 24 << 10;
 
 impl Attention {
@@ -115,11 +115,11 @@ impl Attention {
             Some(*most)
         });
         let spans = spans.collect();
-        // an odd number of lines: rows a power of two apart would share a few sets of the cache
+        // An odd number of cache lines: rows a power of two apart would share a few sets of the cache.
         let pitch = (keys.div_ceil(LINE) | 1) * LINE;
         let tiles = (NEAR / (pitch * size_of::<f32>() * isa.tile_rows())).max(ENOUGH_TILES);
         let most = queries.min(tiles * isa.tile_rows());
-        // blocks as equal as possible
+        // The blocks are as equal as possible.
         let most = queries.div_ceil(queries.div_ceil(most));
         let multiples = |of: usize| (0..most).map(|i| (i * of) as u32).collect::<Vec<_>>();
         let zeros = vec![0.0; keys.max(size).next_multiple_of(2 * isa.lanes())];
@@ -128,18 +128,18 @@ impl Attention {
         Self { shape, scales, bias, places, spans, isa, rows }
     }
 
-    /// Windows of a picture.
+    /// Returns the number of windows of a picture.
     pub fn windows(&self) -> usize {
         self.places.kinds.len()
     }
 
-    /// Floats of scratch that a run needs for `threads`.
+    /// Returns the floats of scratch that a run needs for `threads`.
     pub fn scratch_len(&self, threads: usize) -> usize {
         threads * self.parts().iter().sum::<usize>() + LINE
     }
 
-    /// Floats of a thread's packed keys, packed values, rows of keys, queries, scores, and inverse sums, each whole
-    /// lines.
+    /// Returns the floats of a thread's packed keys, packed values, rows of keys, queries, scores, and inverse sums,
+    /// each in whole cache lines.
     fn parts(&self) -> [usize; 6] {
         let (panel, AttentionShape { size, keys, .. }) = (2 * self.isa.lanes(), self.shape);
         let rows = self.rows.most;
@@ -165,8 +165,8 @@ impl Attention {
         self.run_over(self.isa, threads, windows, [queries, keys], output, scratch);
     }
 
-    /// The same over bf16 by `isa`, whose vectors are those that the products are computed in: values are widened, and
-    /// the results rounded.
+    /// The same over bf16 by `isa`, which must have the vectors that the attention was made for: values are widened to
+    /// f32, and the results rounded.
     pub fn run_bf16(
         &self,
         isa: Bf16Isa,

@@ -1,6 +1,6 @@
-//! Dense layers. Their time is that of reading the weights, so each weight is read once for up to four pictures.
-//! Weights stay as they are, `(outputs, inputs)` row-major: a packed copy of the first dense layer of VGG would take
-//! another 400 MB.
+//! Dense layers. Reading the weights limits their speed, so each weight is read once for up to four pictures. The
+//! weights are not packed, they stay `(outputs, inputs)` row-major: a packed copy of the first dense layer of VGG would
+//! take another 400 MB.
 //!
 //! A dot product is summed lane by lane in short runs of vectors, and the sums of the runs are summed (pairwise
 //! summation, cut off after one level): this rounds less than one long sum. The order depends on the length alone.
@@ -10,7 +10,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use super::simd::{Isa, Simd, SimdKernel};
 use crate::{Activation, activation, clamp_bounds};
 
-/// Rows of weights, outputs, that are computed together.
+/// Rows of weights (outputs) that are computed together.
 const ROWS: usize = 4;
 /// Pictures that are computed together.
 const PICTURES: usize = 4;
@@ -68,7 +68,7 @@ impl Dense {
                 for (p, sums) in sums.iter().enumerate().take(n) {
                     for (row, sum) in rows.clone().zip(sums) {
                         let value = sum + self.bias[row];
-                        // comparisons with NaN are false, so NaN stays NaN
+                        // Comparisons with NaN are false, so NaN stays NaN.
                         let value = if value < low { low } else { value };
                         let value = if value > high { high } else { value };
                         output[(picture + p) * strides[1] + row] = value;
@@ -88,8 +88,8 @@ impl Dense {
         }
     }
 
-    /// The products of `n` pictures with the `ROWS` rows of weights from `first` on. Behind the end of the weights the
-    /// last row is repeated.
+    /// Returns the products of `n` pictures with the `ROWS` rows of weights from `first` on. Behind the end of the
+    /// weights the last row is repeated.
     fn block(&self, first: usize, n: usize, stride: usize, input: &[f32]) -> BlockSums {
         let last = self.bias.len() - 1;
         let rows = std::array::from_fn(|i| self.weight[(first + i).min(last) * self.inputs..].as_ptr());
@@ -120,7 +120,7 @@ impl SimdKernel for Block {
     unsafe fn run<S: Simd>(self) -> BlockSums {
         let mut sums = [[0.0; ROWS]; PICTURES];
         // SAFETY: the caller of `SimdKernel::run` checked the instruction set, and the block is as `Block` demands;
-        // each arm takes the pictures that are there.
+        // each arm takes as many pictures as there are.
         unsafe {
             match self.pictures {
                 1 => self.dot::<S, 1>(&mut sums),

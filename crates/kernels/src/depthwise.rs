@@ -57,8 +57,7 @@ impl DepthwiseConv {
         Self { isa, kernel, dilation: [1, 1], channels, weights, bias: bias.to_vec() }
     }
 
-    /// The convolution with this dilation: the rows and the columns of the input from one tap of the kernel to the
-    /// next.
+    /// Sets the dilation: the rows and the columns of the input from one value of the kernel to the next.
     pub fn dilated(self, dilation: [usize; 2]) -> Self {
         Self { dilation, ..self }
     }
@@ -79,8 +78,7 @@ impl DepthwiseConv {
         self.run_rows(self.isa, threads, layout, input, activation, output);
     }
 
-    /// The same over bf16, in the vectors of `isa`: each value is widened, computed with in f32, and the result
-    /// rounded.
+    /// The same over bf16, with the vectors of `isa`: values are widened to f32, and the results rounded.
     pub fn run_bf16(
         &self,
         isa: Bf16Isa,
@@ -122,9 +120,9 @@ impl DepthwiseConv {
 }
 
 impl DepthwiseLayout {
-    /// As many of `threads` as there are rows. Panics when a window that reaches over the rows and columns of `reach`
-    /// or an output of `channels` lies outside the slices of input and output, or when output rows overlap that several
-    /// threads would write.
+    /// Returns the number of threads to use, at most one for each row. Panics when a window of `reach` rows and columns
+    /// or an output of `channels` values lies outside its slice, or when output rows overlap that several threads would
+    /// write.
     pub(crate) fn check(
         &self,
         threads: usize,
@@ -149,7 +147,7 @@ impl DepthwiseLayout {
         threads
     }
 
-    /// The layout of some of the rows of the output.
+    /// Returns the layout of some of the rows of the output.
     pub(crate) fn rows(&self, rows: Range<usize>) -> Self {
         let input_start = self.input_start + rows.start * self.stride[0] * self.input_row_stride;
         let output_start = self.output_start + rows.start * self.output_row_stride;

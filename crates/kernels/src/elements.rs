@@ -30,7 +30,7 @@ pub(crate) trait ElementsKernel<E> {
     unsafe fn run<M: MapElements<Element = E>>(self);
 }
 
-/// Makes a kernel over elements one over vectors.
+/// Adapts a kernel over elements to a kernel over vectors.
 struct OverVectors<K>(K);
 
 impl<K: ElementsKernel<f32>> SimdKernel for OverVectors<K> {
@@ -38,7 +38,7 @@ impl<K: ElementsKernel<f32>> SimdKernel for OverVectors<K> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller of `SimdKernel::run` checked the instruction set and answers for the arguments.
+        // SAFETY: the caller of `SimdKernel::run` checked the instruction set and is responsible for the arguments.
         unsafe { self.0.run::<F32Elements<S>>() }
     }
 }
@@ -46,7 +46,7 @@ impl<K: ElementsKernel<f32>> SimdKernel for OverVectors<K> {
 impl<K: ElementsKernel<bf16>> Bf16Kernel for OverVectors<K> {
     #[inline(always)]
     unsafe fn run<B: Bf16Simd>(self) {
-        // SAFETY: the caller of `Bf16Kernel::run` checked the instruction set and answers for the arguments.
+        // SAFETY: the caller of `Bf16Kernel::run` checked the instruction set and is responsible for the arguments.
         unsafe { self.0.run::<B>() }
     }
 }
@@ -56,7 +56,7 @@ impl Element for f32 {
 
     #[inline]
     unsafe fn run<K: ElementsKernel<f32>>(isa: Isa, kernel: K) {
-        // SAFETY: the caller answers for the arguments.
+        // SAFETY: the caller is responsible for the arguments.
         unsafe { isa.run(OverVectors(kernel)) }
     }
 }
@@ -66,7 +66,7 @@ impl Element for bf16 {
 
     #[inline]
     unsafe fn run<K: ElementsKernel<bf16>>(isa: Bf16Isa, kernel: K) {
-        // SAFETY: the caller answers for the arguments.
+        // SAFETY: the caller is responsible for the arguments.
         unsafe { isa.run(OverVectors(kernel)) }
     }
 }
@@ -74,7 +74,7 @@ impl Element for bf16 {
 impl<K: ElementsKernel<u8>> Int8Kernel for OverVectors<K> {
     #[inline(always)]
     unsafe fn run<B: Int8Simd>(self) {
-        // SAFETY: the caller of `Int8Kernel::run` checked the instruction set and answers for the arguments.
+        // SAFETY: the caller of `Int8Kernel::run` checked the instruction set and is responsible for the arguments.
         unsafe { self.0.run::<ByteElements<B>>() }
     }
 }
@@ -84,7 +84,7 @@ impl Element for u8 {
 
     #[inline]
     unsafe fn run<K: ElementsKernel<u8>>(isa: Int8Isa, kernel: K) {
-        // SAFETY: the caller answers for the arguments.
+        // SAFETY: the caller is responsible for the arguments.
         unsafe { isa.run(OverVectors(kernel)) }
     }
 }
@@ -99,7 +99,7 @@ pub(crate) trait MapElements: Copy {
     /// # Safety
     /// The CPU has the instruction set of `Self`; `from` points to as many readable elements as the vector has lanes.
     unsafe fn load(from: *const Self::Element) -> <Self::Simd as Simd>::Vector;
-    /// The other lanes are zero.
+    /// Loads `n` elements; the other lanes are zero.
     ///
     /// # Safety
     /// The CPU has the instruction set of `Self`; `from` points to `n` readable elements, and the vector has at least

@@ -28,7 +28,7 @@ fn is_guarded(layout: Layout) -> bool {
     matches!(layout.align(), 2 | 4)
 }
 
-/// Bytes of the pages that the allocation lies in.
+/// Returns the bytes of the pages of the allocation.
 fn page_bytes(layout: Layout) -> usize {
     layout.size().next_multiple_of(PAGE)
 }

@@ -10,7 +10,7 @@ pub struct Pad {
 }
 
 impl Pad {
-    /// True when nothing is added.
+    /// Whether nothing is added.
     pub fn is_zero(self) -> bool {
         self == Pad::default()
     }
@@ -22,22 +22,22 @@ pub struct Window {
     pub kernel: [usize; 2],
     pub stride: [usize; 2],
     pub pad: Pad,
-    /// Rows and columns of the map from one value of the kernel to the next. Pools have 1 alone.
+    /// Rows and columns of the map from one value of the kernel to the next. Pools support only 1.
     pub dilation: [usize; 2],
 }
 
 impl Window {
-    /// A window whose values lie side by side in the map.
+    /// Makes a window whose values lie side by side in the map.
     pub fn new(kernel: [usize; 2], stride: [usize; 2], pad: Pad) -> Self {
         Self { kernel, stride, pad, dilation: [1, 1] }
     }
 
-    /// True where the values of the kernel lie apart in the map.
+    /// Whether the values of the kernel lie apart in the map.
     pub fn is_dilated(self) -> bool {
         self.dilation != [1, 1]
     }
 
-    /// Rows and columns of the map from the first to the last value of the kernel.
+    /// Returns the rows and columns of the map from the first to the last value of the kernel.
     pub fn reach(self) -> [usize; 2] {
         reach(self.kernel, self.dilation)
     }
@@ -96,8 +96,8 @@ impl Activation {
         Self::QuickGelu,
     ];
 
-    /// The lower and the upper bound to which the activation clamps a value; none for an activation that does more,
-    /// which [`activation`](crate::activation) applies to the values that a kernel has written.
+    /// Returns the lower and the upper bound to which the activation clamps a value; none for an activation that does
+    /// more, which [`activation`](crate::activation) applies to the values that a kernel has written.
     pub fn limits(self) -> Option<[f32; 2]> {
         match self {
             Activation::Relu => Some([0.0, f32::INFINITY]),
@@ -107,7 +107,7 @@ impl Activation {
     }
 }
 
-/// The lower and the upper bound to which a kernel clamps its sums.
+/// Returns the lower and the upper bound to which a kernel clamps its sums.
 pub(crate) fn clamp_bounds(activation: Option<Activation>) -> [f32; 2] {
     activation.and_then(Activation::limits).unwrap_or([f32::NEG_INFINITY, f32::INFINITY])
 }

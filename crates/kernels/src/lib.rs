@@ -10,11 +10,11 @@
 //!
 //! 1. [`simd`]: vectors of f32 on AVX-512, AVX2, NEON and in portable Rust, and how a kernel is compiled for each of
 //!    them.
-//! 2. [`matmul`]: the direct convolution as an implicit GEMM. Every other matrix product has its form. [`residual`] is
-//!    its fused addition; `parallel` divides it among threads.
+//! 2. [`matmul`]: the direct convolution as an implicit GEMM. The other matrix products have the same structure.
+//!    [`residual`] is its fused addition; `parallel` divides it among threads.
 //! 3. [`winograd`]: 3 × 3 convolutions with fewer multiplications.
-//! 4. [`depthwise`], [`dense`], [`pool`], [`pointwise`]: the layers that are no convolution over all channels.
-//! 5. [`attention`]: tokens that look at other tokens.
+//! 4. [`depthwise`], [`dense`], [`pool`], [`pointwise`]: the layers other than convolutions over all channels.
+//! 5. [`attention`]: multi-head attention over windows of tokens.
 //! 6. [`bf16`]: products of bf16 by AVX-512 or widened to f32; [`amx`]: Intel's matrix unit, for bf16 and, by int8
 //!    slices, for f32.
 //! 7. [`int8`]: quantised convolutions, bytes by bytes.
@@ -31,7 +31,7 @@
 //! | [`int8::Int8Conv`]           | convolutions of bytes                | `VPDPBUSD`, `SDOT`, or widened to 16 bits |
 //! | [`int8::Int8Depthwise`]      | depthwise convolutions of bytes      | the same, four positions at a time |
 //! | [`dense::Dense`]             | dense layers of f32                  | dot products over unpacked weights |
-//! | [`attention::Attention`]     | multi-head attention over windows     | two products a head, a row of scores at a time |
+//! | [`attention::Attention`]     | multi-head attention over windows    | two products a head, scores row by row |
 //! | [`pool::Pool`]               | max and mean pools                   | a vector of channels at a time |
 //! | [`pointwise::Pointwise`]     | sums, scales, gates, layer norm      | position by position |
 //!
@@ -60,7 +60,7 @@
 //! instruction set of the CPU, in slices that end with the last value that may be touched. `.ci/kernels-check` runs
 //! them under AddressSanitizer (AMX, AVX-512, AVX512-BF16, AVX2, portable), valgrind (AVX2, portable) and, where they
 //! are installed, Miri (portable) and QEMU (NEON, portable). NEON has run under that emulator only: its results are
-//! checked, its speed is not known.
+//! checked, its speed is not measured.
 
 #![warn(clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
 

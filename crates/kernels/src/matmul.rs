@@ -56,7 +56,7 @@ impl Columns {
     /// The columns of a kernel whose values all lie side by side.
     pub const ADJACENT: Self = Self { count: 1, stride: 0 };
 
-    /// Elements from the first to the last value of a window.
+    /// Returns the elements from the first to the last value of a window.
     pub(crate) fn span(self, kernel_rows: usize, row_stride: usize, depth: usize) -> usize {
         (kernel_rows - 1) * row_stride + (self.count - 1) * self.stride + depth
     }
@@ -150,7 +150,7 @@ pub(crate) struct RunSizes {
     pub tile: [usize; 2],
 }
 
-/// Calls `compute` by each of `threads` threads, with a range of its own of the product of all windows and filters.
+/// Calls `compute` on each of `threads` threads, with the thread's range of the product of all windows and filters.
 /// `conv` is the convolution and its instructions, `maps` are the input and the residual, and the output.
 ///
 /// Panics when a window, an output or a residual lies outside its slice, or when outputs overlap that several threads
@@ -186,8 +186,8 @@ pub(crate) fn run_ranges<C: Sync, E: Element>(
     });
 }
 
-/// Writes weights `(filters, window)` as `(panels, window, filters of a panel)`, a line of a filter after the other, so
-/// that what is read and what is written stay in the first-level cache.
+/// Writes weights `(filters, window)` as `(panels, window, filters of a panel)`, one cache line of a filter after the
+/// other, so that source and target stay in the first-level cache.
 fn pack_panels(weight: &[f32], window: usize, panel: usize, to: &mut [f32]) {
     for (filters, to) in weight.chunks(panel * window).zip(to.chunks_mut(panel * window)) {
         for first in (0..window).step_by(LINE) {
@@ -200,8 +200,8 @@ fn pack_panels(weight: &[f32], window: usize, panel: usize, to: &mut [f32]) {
 }
 
 impl GemmOffsets<'_> {
-    /// Panics when a window of `window` values lies outside the input, or `filters` values at an output or a residual
-    /// outside theirs; and when outputs overlap that several of `threads` would write.
+    /// Panics when a window of `window` values lies outside the input, when `filters` values at an output or a residual
+    /// lie outside their slice, or when outputs overlap that several of `threads` would write.
     pub(crate) fn check(&self, threads: usize, filters: usize, window: usize, lens: SliceLens) {
         let within = |starts: &[u32], span: usize, len: usize| starts.iter().all(|&at| at as usize + span <= len);
         assert!(within(self.window_starts, window, lens.input), "a window lies outside the input");
@@ -244,12 +244,12 @@ pub(crate) struct ComputeRange<'a, C, E: Element> {
     pub range: GemmRange,
 }
 
-/// Tiles of a block, at least, so that each weight that is loaded is used a few times.
+/// The fewest tiles of a block, so that each weight that is loaded is used a few times.
 pub(crate) const ENOUGH_TILES: usize = 4;
 
-/// The number of positions in the block that begins with the window `starts[0]`: whole tiles of `tile_rows` positions,
-/// as many as see inputs that stay in the second-level cache, but at least [`ENOUGH_TILES`]. An element has `size`
-/// bytes.
+/// Returns the number of positions in the block that begins with the window `starts[0]`: whole tiles of `tile_rows`
+/// positions, as many as have inputs that stay in the second-level cache, but at least [`ENOUGH_TILES`]. An element has
+/// `size` bytes.
 pub(crate) fn block_positions(starts: &[u32], tile_rows: usize, size: usize) -> usize {
     let reach = ((512 << 10) / size) as u32;
     let is_near = |tile: &usize| starts[tile_rows * tile].abs_diff(starts[0]) <= reach;
@@ -287,8 +287,8 @@ unsafe fn compute_range(ComputeRange { args, range: GemmRange { positions, filte
             residual,
             residual_starts: residual_starts.map(|starts| &starts[block.clone()]),
         };
-        // SAFETY: the offsets of the block lie within the range, whose windows and outputs are there and nobody else's;
-        // the weights are packed for the instruction set.
+        // SAFETY: the offsets of the block lie within the range, whose windows and outputs can be accessed, the outputs
+        // by nobody else; the weights are packed for the instruction set.
         unsafe { conv.isa.run(BlockProduct { panels, rows, filters: filters.clone() }) }
         begin = block.end;
     }
@@ -313,7 +313,7 @@ impl SimdKernel for BlockProduct<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { panels, rows, filters } = self;
-        // tiles as equal as possible: one of a single position takes as long as one of four
+        // The tiles are as equal as possible: one of a single position takes as long as one of four.
         let positions = rows.window_starts.len();
         let tiles = positions.div_ceil(S::TILE_ROWS);
         let window = panels.kernel_rows * panels.columns.count * panels.depth;
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(blocks(7, 2048), [49]);
         // 512 KiB are 128 positions of 1024 channels: ten tiles begin there
         assert_eq!(blocks(14, 1024), [140, 56]);
-        // four tiles at least
+        // A block has four tiles at least.
         assert_eq!(blocks(12, 8192), [56, 56, 32]);
     }
 }

@@ -1,5 +1,5 @@
-//! One layer computed by several threads (intra-op parallelism), for pictures that are too few to keep each thread busy
-//! with one of its own.
+//! One layer computed by several threads (intra-op parallelism), where there are too few pictures to give each thread
+//! its own.
 //!
 //! The threads write different outputs, and no sum is divided between them (there is no split of k). So the order of
 //! every sum, and with it the bits of a picture, do not depend on the number of threads.
@@ -8,8 +8,8 @@ use std::ops::Range;
 
 /// Runs `part(args, i)` for each `i` below `parts`, side by side on the rayon pool of the calling thread.
 ///
-/// A closure that named a field of `args` would capture that field alone, a raw pointer, which is not `Sync`: so `args`
-/// is a parameter.
+/// `args` is a parameter, because a closure that named a field of it would capture that field alone, and a raw pointer
+/// is not `Sync`.
 pub(crate) fn run_parts<A: Sync>(parts: usize, args: &A, part: impl Fn(&A, usize) + Sync) {
     if parts <= 1 {
         return part(args, 0);
@@ -21,7 +21,7 @@ pub(crate) fn run_parts<A: Sync>(parts: usize, args: &A, part: impl Fn(&A, usize
     });
 }
 
-/// Part `i` of 0 up to `n`, which is cut into `parts` as equal as possible.
+/// Returns part `i` of 0..`n`, which is divided into `parts` as equal as possible.
 pub(crate) fn split(n: usize, i: usize, parts: usize) -> Range<usize> {
     n * i / parts..n * (i + 1) / parts
 }
@@ -35,8 +35,8 @@ pub(crate) struct GemmRange {
 }
 
 impl GemmRange {
-    /// The block of thread `i` of `threads` in a product of `positions` × `filters`, cut at the edges of tiles of
-    /// `tile_rows` × `panel`.
+    /// Returns the block of thread `i` of `threads` in a product of `positions` × `filters`, divided at the edges of
+    /// tiles of `tile_rows` × `panel`.
     ///
     /// Positions are divided where each thread gets enough tiles; then each thread reads all weights. Where the
     /// positions are few, the weights are most of the memory traffic, and each thread takes panels of its own.
@@ -59,8 +59,8 @@ impl GemmRange {
     }
 }
 
-/// Panics unless the ranges of `len` values from each of `starts` on rise or fall and do not overlap, so that threads
-/// which write different ones write different values.
+/// Panics unless the ranges of `len` values from each of `starts` on are in ascending or descending order and do not
+/// overlap, so that threads with different ranges write different values.
 pub(crate) fn assert_disjoint(starts: &[u32], len: usize) {
     let rising = starts.windows(2).all(|pair| pair[0] as usize + len <= pair[1] as usize);
     let falling = starts.windows(2).all(|pair| pair[1] as usize + len <= pair[0] as usize);

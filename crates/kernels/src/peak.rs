@@ -11,8 +11,8 @@ const SUMS: usize = if cfg!(target_arch = "aarch64") { 24 } else { 12 };
 /// Multiply-adds of each sum in one run.
 const STEPS: usize = 20_000;
 
-/// `n` pseudo-random values between -1 and 1, always the same for a seed: inputs and weights for measurements and
-/// tests.
+/// Returns `n` pseudo-random values between -1 and 1, always the same for a seed: inputs and weights for measurements
+/// and tests.
 pub fn noise(n: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
     let next = |_| {
@@ -22,8 +22,8 @@ pub fn noise(n: usize, seed: u32) -> Vec<f32> {
     (0..n).map(next).collect()
 }
 
-/// Floating-point operations a second of this thread, two for a multiply-add. Runs for about `seconds`, and the fastest
-/// run counts, since other programs may use the core, too.
+/// Measures the floating-point operations a second of this thread, two for a multiply-add. It runs for about `seconds`,
+/// and the fastest run counts, since other programs may use the core, too.
 pub fn flops(isa: Isa, seconds: f64) -> f64 {
     let (begin, mut best) = (Instant::now(), f64::INFINITY);
     while begin.elapsed().as_secs_f64() < seconds {
@@ -52,8 +52,8 @@ impl SimdKernel for MultiplyAdds {
             let mut sums = [b; SUMS];
             for _ in 0..STEPS {
                 for i in 0..SUMS {
-                    // the sum is the addend: NEON's instruction overwrites it, and any other operand would have to be
-                    // copied first
+                    // The sum is the addend: NEON's instruction overwrites it, and any other operand would have to be
+                    // copied first.
                     sums[i] = S::mul_add(a, b, sums[i]);
                 }
             }

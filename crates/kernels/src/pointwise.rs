@@ -21,7 +21,7 @@ pub enum Pointwise<'a, E> {
 }
 
 impl<E> Pointwise<'_, E> {
-    /// The channels of a position; 1 where the layer treats all channels alike.
+    /// Returns the channels of a position; 1 where the layer treats all channels alike.
     fn channels(&self) -> usize {
         match self {
             Pointwise::Add(_) => 1,
@@ -31,8 +31,8 @@ impl<E> Pointwise<'_, E> {
         }
     }
 
-    /// Computes positions that lie one behind the other, with up to `threads` threads of the current pool: no more than
-    /// have enough values each to be worth their start.
+    /// Computes contiguous positions, with up to `threads` threads of the current pool, but no more than one for every
+    /// [`ENOUGH`] values.
     ///
     /// # Safety
     /// `len` values can be read at `x` and at `y`, and nobody else accesses those at `y`.
@@ -56,8 +56,8 @@ impl<E> Pointwise<'_, E> {
                 _ => None,
             };
             let (layer, clamp) = (args.layer, clamp_bounds(activation));
-            // SAFETY: `len` values are whole positions, as asserted, and each thread has some of its own; the caller
-            // answers for the memory.
+            // SAFETY: `len` values are whole positions, as asserted, and each thread has some of its own; the caller is
+            // responsible for the memory.
             unsafe {
                 let (x, y) = (args.x.add(first), args.y.add(first));
                 E::run(args.isa, Positions { layer, x, y, positions, channels, clamp });
@@ -69,7 +69,7 @@ impl<E> Pointwise<'_, E> {
     }
 }
 
-/// Values that a thread computes in more time than it takes to wake it.
+/// The fewest values of a thread: computing them takes longer than waking the thread.
 const ENOUGH: usize = 1 << 14;
 
 /// The arguments of a run, which its threads share.
@@ -84,7 +84,7 @@ struct RunArgs<'a, E: Element> {
 unsafe impl<E: Element> Sync for RunArgs<'_, E> {}
 
 impl Pointwise<'_, f32> {
-    /// Computes positions that lie one behind the other, by at most `threads` threads of the pool that it is called on.
+    /// Computes contiguous positions, by at most `threads` threads of the pool that it is called on.
     ///
     /// Panics when these are not whole positions, or not as many in `x` as in `y`.
     pub fn run(&self, isa: Isa, threads: usize, x: &[f32], y: &mut [f32]) {
@@ -93,7 +93,7 @@ impl Pointwise<'_, f32> {
         unsafe { self.run_at(isa, threads, x.as_ptr(), y.as_mut_ptr(), y.len()) }
     }
 
-    /// The same where the output lies at the input.
+    /// The same in place.
     pub fn run_in_place(&self, isa: Isa, threads: usize, y: &mut [f32]) {
         let (at, len) = (y.as_mut_ptr(), y.len());
         // SAFETY: the slice has `len` values and is borrowed mutably.
@@ -102,14 +102,14 @@ impl Pointwise<'_, f32> {
 }
 
 impl Pointwise<'_, bf16> {
-    /// As [`Pointwise::run`] in the vectors of `isa`: values are widened, computed with in f32, and rounded.
+    /// The same as [`Pointwise::run`] with the vectors of `isa`: values are widened to f32, and the results rounded.
     pub fn run_bf16(&self, isa: Bf16Isa, threads: usize, x: &[bf16], y: &mut [bf16]) {
         assert!(x.len() == y.len(), "as many inputs as outputs");
         // SAFETY: both slices have `y.len()` values, and `y` is borrowed mutably.
         unsafe { self.run_at(isa, threads, x.as_ptr(), y.as_mut_ptr(), y.len()) }
     }
 
-    /// The same where the output lies at the input.
+    /// The same in place.
     pub fn run_bf16_in_place(&self, isa: Bf16Isa, threads: usize, y: &mut [bf16]) {
         let (at, len) = (y.as_mut_ptr(), y.len());
         // SAFETY: the slice has `len` values and is borrowed mutably.
@@ -158,11 +158,12 @@ impl<E: Element> ElementsKernel<E> for Positions<'_, E> {
     }
 }
 
-/// A vector of the elements' kernels.
+/// The vector of f32 of `M`.
 type V<M> = <<M as MapElements>::Simd as Simd>::Vector;
 
 impl<E: Element> Positions<'_, E> {
-    /// Writes the vector that `compute` gives for each place, its channel and its number of lanes.
+    /// Calls `compute` with the offset, the channel and the number of lanes of each vector, and writes the vector that
+    /// it returns.
     ///
     /// # Safety
     /// The CPU has the instruction set; the memory is as [`Positions`] says.
@@ -198,7 +199,7 @@ impl<E: Element> Positions<'_, E> {
                 let mean = self.sum::<M>(x, |v, _| v) / n;
                 let center = M::Simd::splat(mean);
                 let square = |v, lanes| {
-                    // the lanes behind the last channel are no values
+                    // The lanes behind the last channel must add nothing.
                     let off = first_lanes::<M>(M::Simd::sub(v, center), lanes);
                     M::Simd::mul(off, off)
                 };
@@ -215,7 +216,7 @@ impl<E: Element> Positions<'_, E> {
         }
     }
 
-    /// The sum of a function of the channels at `x`, in two vectors of sums side by side.
+    /// Returns the sum of a function of the channels at `x`, by two vectors of partial sums.
     ///
     /// # Safety
     /// The CPU has the instruction set; `channels` values can be read at `x`.
@@ -251,7 +252,7 @@ impl<E: Element> Positions<'_, E> {
 /// Lanes of the widest vector.
 const MOST_LANES: usize = 16;
 
-/// The first lanes of `v`, then zeros.
+/// Returns the first lanes of `v`, then zeros.
 ///
 /// # Safety
 /// The CPU has the instruction set; `lanes` is at most the lanes of a vector.

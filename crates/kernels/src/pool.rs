@@ -15,7 +15,7 @@ pub struct Pool {
     pub isa: Isa,
     pub pooling: Pooling,
     pub window: Window,
-    /// Whether the zeros of the padding take part in a maximum.
+    /// Whether the zeros of the padding count in a maximum.
     pub zeros: bool,
     pub channels: usize,
 }
@@ -35,7 +35,7 @@ pub struct PoolMap {
 }
 
 impl PoolMap {
-    /// One past the last element of the rows before row `end`, with `channels` at each position.
+    /// Returns the offset behind the last element of the rows before row `end`, with `channels` at each position.
     fn end(&self, end: usize, channels: usize) -> usize {
         let (rows, width) = (end.saturating_sub(self.rows.start), self.size[1]);
         if rows == 0 || width == 0 {
@@ -58,8 +58,8 @@ pub struct Mean<'a> {
 impl Mean<'_> {
     /// Writes the mean of each channel.
     ///
-    /// Panics when the rows are not in memory, when there are no positions, or when the output has not as many values
-    /// as there are channels.
+    /// Panics when the rows are not in memory, when there are no positions, or when the output does not have a value
+    /// for each channel.
     pub fn run(&self, isa: Isa, input: &[f32], output: &mut [f32]) {
         self.check(input.len(), output.len());
         // SAFETY: `check` asserted that the positions lie within the input, and the output has all channels.
@@ -94,7 +94,7 @@ impl<E: Element> ElementsKernel<E> for MeanOf<'_, E> {
     unsafe fn run<M: MapElements<Element = E>>(self) {
         const TOGETHER: usize = 4;
         let (channels, mut first) = (self.mean.channels, 0);
-        // SAFETY: the caller of `ElementsKernel::run` checked the instruction set; the channels are there.
+        // SAFETY: the caller of `ElementsKernel::run` checked the instruction set; the loops stay within the channels.
         unsafe {
             while first + TOGETHER * M::Simd::LANES <= channels {
                 self.vectors::<M, TOGETHER>(first, M::Simd::LANES);
@@ -110,8 +110,8 @@ impl<E: Element> ElementsKernel<E> for MeanOf<'_, E> {
 }
 
 impl<E: Element> MeanOf<'_, E> {
-    /// The means of `N` vectors of channels from `first` on, the last of which has so many lanes; the sums of the rows
-    /// are summed, which rounds less than one long sum.
+    /// Writes the means of `N` vectors of channels from `first` on, each of `lanes` lanes. The sums of the rows are
+    /// summed, which rounds less than one long sum.
     ///
     /// # Safety
     /// The CPU has the instruction set; the memory is as [`MeanOf`] demands and has these channels.
@@ -149,7 +149,7 @@ struct WindowSide {
     /// The first position inside the map, and the one behind the last; no position where `end` ≤ `first`.
     first: usize,
     end: usize,
-    /// Positions that a mean divides by.
+    /// The number of positions by which a mean is divided.
     counted: usize,
 }
 
@@ -164,8 +164,7 @@ impl Pool {
         unsafe { f32::run(self.isa, maps) }
     }
 
-    /// The same over bf16, in the vectors of `isa`: each value is widened, computed with in f32, and the result
-    /// rounded.
+    /// The same over bf16, with the vectors of `isa`: values are widened to f32, and the results rounded.
     pub fn run_bf16(&self, isa: Bf16Isa, from: &PoolMap, input: &[bf16], to: &PoolMap, output: &mut [bf16]) {
         self.check(from, input.len(), to, output.len());
         let maps = PoolRows { pool: self, from, input: input.as_ptr(), to, output: output.as_mut_ptr() };
@@ -173,7 +172,7 @@ impl Pool {
         unsafe { bf16::run(isa, maps) }
     }
 
-    /// The same over bytes, in the vectors of `isa`: a mean is rounded.
+    /// The same over bytes, with the vectors of `isa`: a mean is rounded.
     pub fn run_int8(&self, isa: Int8Isa, from: &PoolMap, input: &[u8], to: &PoolMap, output: &mut [u8]) {
         self.check(from, input.len(), to, output.len());
         let maps = PoolRows { pool: self, from, input: input.as_ptr(), to, output: output.as_mut_ptr() };
@@ -193,11 +192,11 @@ impl Pool {
         assert!(to.end(to.rows.end, self.channels) <= output_len, "the map lies outside the output");
     }
 
-    /// The window of output `i` along dimension `side` (0: rows, 1: columns) of a map of `size`.
+    /// Returns the window of output `i` along dimension `side` (0: rows, 1: columns) of a map of `size`.
     fn side(&self, side: usize, i: usize, size: usize) -> WindowSide {
         let Window { kernel, stride, pad, .. } = self.window;
         let (before, after) = if side == 0 { (pad.top, pad.bottom) } else { (pad.left, pad.right) };
-        // counted from the first padded position
+        // These are counted from the first padded position.
         let (start, end) = (i * stride[side], i * stride[side] + kernel[side]);
         let (first, last) = (start.max(before) - before, end.min(before + size).max(before) - before);
         let counted = match self.pooling {

@@ -1,7 +1,7 @@
 //! The residual of a convolution: a third map that the epilogue adds to the sums before the activation (oneDNN: the
 //! post-op `sum` or `binary`).
 
-/// The place of the residual. `T` describes a place as the kernel's arguments describe that of its output.
+/// The place of the residual. `T` is the type by which the kernel's arguments describe the place of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Residual<T> {
     /// The convolution has no residual.
@@ -34,9 +34,9 @@ impl<T> Residual<T> {
         }
     }
 
-    /// The place of the residual, and the pointer through which a kernel reads it: that of the slice `values`, or, for
-    /// a residual in place, the pointer `output` through which the kernel also writes, so that no reference to that
-    /// memory exists while it is written.
+    /// Returns the place of the residual, and the pointer through which a kernel reads it: that of the slice `values`,
+    /// or, for a residual in place, the pointer `output` through which the kernel also writes, so that no reference to
+    /// that memory exists while it is written.
     pub(crate) fn source<V>(self, values: &[V], output_at: T, output: *mut V) -> (Option<T>, *const V) {
         match self {
             Residual::None => (None, values.as_ptr()),

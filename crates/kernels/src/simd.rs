@@ -30,7 +30,7 @@ pub(crate) trait Simd: Copy {
     /// Whether `Half` has half as many lanes.
     const HAS_HALF: bool = false;
 
-    /// The lower lanes, as many as `Half` has.
+    /// Returns the lower lanes, as many as `Half` has.
     ///
     /// # Safety
     /// The CPU has the instruction set.
@@ -41,7 +41,7 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// The CPU has the instruction set; `from` points to `LANES` readable f32.
     unsafe fn load(from: *const f32) -> Self::Vector;
-    /// The other lanes are zero.
+    /// Loads `n` values; the other lanes are zero.
     ///
     /// # Safety
     /// The CPU has the instruction set; `from` points to `n` readable f32; `n` ≤ `LANES`.
@@ -118,7 +118,7 @@ pub(crate) trait Simd: Copy {
     fn prefetch_l1(_at: *const f32) {}
 }
 
-/// A micro-kernel prefetches the output lines of one row of its tile each time it has multiplied so many values: all
+/// A micro-kernel prefetches the output lines of one row of its tile each time it has multiplied this many values: all
 /// rows at once would delay the loads of the inputs, and later prefetches would come too late.
 pub(crate) const PREFETCH_EVERY: usize = 4;
 
@@ -154,12 +154,12 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The best instruction set of this CPU.
+    /// Returns the best instruction set of this CPU.
     pub fn detect() -> Self {
         Self::available().first().copied().unwrap_or(Isa::Portable)
     }
 
-    /// All instruction sets of this CPU, the best first.
+    /// Returns all instruction sets of this CPU, the best first.
     pub fn available() -> Vec<Self> {
         let all = [
             #[cfg(target_arch = "x86_64")]
@@ -192,7 +192,7 @@ impl Isa {
     #[inline]
     pub(crate) unsafe fn run<K: SimdKernel>(self, kernel: K) -> K::Output {
         assert!(self.is_available(), "this CPU has no {}", self.name());
-        // SAFETY: the CPU has the instruction set, as asserted; the caller answers for the arguments.
+        // SAFETY: the CPU has the instruction set, as asserted; the caller is responsible for the arguments.
         unsafe {
             match self {
                 #[cfg(target_arch = "x86_64")]
@@ -206,7 +206,7 @@ impl Isa {
         }
     }
 
-    /// The name that its makers gave it.
+    /// Returns the vendor's name.
     pub fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -219,7 +219,7 @@ impl Isa {
         }
     }
 
-    /// Lanes of a vector.
+    /// Returns the number of lanes of a vector.
     pub fn lanes(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -232,7 +232,7 @@ impl Isa {
         }
     }
 
-    /// Rows of a tile of the matrix product, see [`Simd::TILE_ROWS`].
+    /// Returns the number of rows of a tile of the matrix product, see [`Simd::TILE_ROWS`].
     pub(crate) fn tile_rows(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]

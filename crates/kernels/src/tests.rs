@@ -1,6 +1,6 @@
 //! Compares each kernel with its definition in plain f64, on every instruction set of this CPU, over random shapes.
 //! Every slice ends with the last value that a kernel may touch, so that AddressSanitizer, valgrind and Miri, with
-//! which `.ci/kernels-check` runs these tests, see a step beyond it.
+//! which `.ci/kernels-check` runs these tests, detect an access beyond it.
 
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ use super::simd::Isa;
 use crate::{Activation, Pad, Pooling, Window};
 
 const CASES: u32 = if cfg!(miri) { 6 } else { 200 };
-/// A value that no kernel gives here, to find places that were not written.
+/// A value that no kernel computes here; it marks places that were not written.
 const UNTOUCHED: f32 = 12345.0;
 
 /// A sum, and the sum of the absolute values of its terms, to which the rounding error is relative.
@@ -29,7 +29,7 @@ impl Sum {
         Self([self.0[0] + term, self.0[1] + term.abs()])
     }
 
-    /// Whether `found` is the sum after `activation`, but for its rounding.
+    /// Whether `found` is the sum after `activation`, within the rounding error.
     fn is(self, found: f32, activation: Option<Activation>) -> bool {
         let expected = activation.map_or(self.0[0], |activation| definition(activation, self.0[0]));
         (f64::from(found) - expected).abs() <= 2e-6 * self.0[1] + 1e-30
@@ -79,7 +79,7 @@ proptest! {
             };
             let output = run(1, 0..positions);
             prop_assert_eq!(&run(threads, 0..positions), &output, "{:?}: {} threads", isa, threads);
-            // with the residual in place it has the same bits
+            // The result has the same bits with the residual in place.
             for threads in [1, threads].into_iter().filter(|_| add) {
                 let mut in_place = vec![UNTOUCHED; output.len()];
                 let terms = outs.iter().zip(added.chunks_exact(filters));
@@ -103,7 +103,7 @@ proptest! {
                 }
                 let beside = output[out + filters..].iter().take(gap);
                 prop_assert!(beside.copied().all(|v| v == UNTOUCHED), "{isa:?} writes beside its filters");
-                // alone it has the same bits
+                // A position that is computed alone has the same bits.
                 prop_assert_eq!(&run(1, p..p + 1)[out..out + filters], &output[out..out + filters], "{:?}", isa);
             }
         }
@@ -153,7 +153,7 @@ proptest! {
         usual in any::<bool>(), channels in 1usize..40, gap in 0usize..4, threads in 2usize..5, kind in 0usize..4,
         seed in any::<u32>(),
     ) {
-        // half of the cases have the sizes of networks, for which there are special kernels
+        // Half of the cases have the sizes of networks, for which there are special kernels.
         let special = ([3 + kernel[0] % 3 * 2; 2], [1 + stride[0] % 2; 2]);
         let (kernel, stride) = if usual { special } else { (kernel, stride) };
         let dilation = if usual { [1, 1] } else { dilation };
@@ -178,7 +178,8 @@ proptest! {
             let conv = DepthwiseConv::new(isa.isa(), &weight, &bias, kernel).dilated(dilation);
             let mut expected = vec![UNTOUCHED; gap + (oh - 1) * out_row + (ow - 1) * pixel + channels];
             let mut found = halved(&expected).0;
-            // a clamped value is rounded once; a function is applied to what was rounded
+            // Only clamps are compared: a clamped value is rounded once, but other activations are applied to rounded
+            // values.
             conv.run(1, &layout, &wide, activation(kind % 3), &mut expected);
             conv.run_bf16(isa, threads, &layout, &halves, activation(kind % 3), &mut found);
             prop_assert!(same(&halved(&expected).0, &found), "{isa:?}");

@@ -1,11 +1,11 @@
 //! Convolutions of 3 × 3 with stride 1 by Winograd's F(6 × 6, 3 × 3) and F(4 × 4, 3 × 3): 64 multiplications for 36
 //! outputs instead of 324, or 36 for 16 instead of 144.
 //!
-//! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015). The output is cut into tiles. For a
-//! block of them there are three phases: the inputs that a tile sees are transformed, channel by channel, to their
-//! values at as many points; at each point, tiles × channels are multiplied by channels × filters; the sums of a tile
-//! and a filter are transformed back to its outputs. The weights are transformed once, when they are packed. The bits
-//! of a tile depend on its own inputs only, never on how many tiles or pictures are computed together.
+//! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015). The output is divided into tiles. For a
+//! block of them there are three phases: the inputs of a tile are transformed, channel by channel, to their values at
+//! as many points; at each point, tiles × channels are multiplied by channels × filters; the sums of a tile and a
+//! filter are transformed back to its outputs. The weights are transformed once, when they are packed. The bits of a
+//! tile depend on its own inputs only, never on how many tiles or pictures are computed together.
 
 mod gemm;
 mod phases;
@@ -50,31 +50,31 @@ pub enum TileSize {
 }
 
 impl TileSize {
-    /// The tile for a convolution of `channels` by `filters` whose output has `size` (height, width); none where the
-    /// direct convolution is faster.
+    /// Returns the tile for a convolution of `channels` by `filters` whose output has `size` (height, width); none
+    /// where the direct convolution is faster.
     ///
     /// The choice depends on the shape alone, never on the number of pictures, so that the bits of a picture do not
     /// either. The limits are measured, with one to eight pictures.
     pub fn choose(channels: usize, filters: usize, size: [usize; 2]) -> Option<Self> {
-        // the transforms take longer than they save where few channels share them, or few tiles the weights
+        // With few channels, or few tiles for each weight, the transforms take longer than they save.
         let area = size[0] * size[1];
         if channels.min(filters) < 16 || size[0].min(size[1]) < 4 || area < 25 {
             return None;
         }
         let products = |tile: TileSize| size.iter().map(|&n| tile.points_along(n)).product::<usize>();
-        // tiles of six have 64 weights to read for each 36 of tiles of four
+        // Tiles of six read 64 weights where tiles of four read 36.
         let has_few_tiles = area < 100 && channels * filters > 64 * 64;
         let six = !has_few_tiles && products(TileSize::Six) * 10 < products(TileSize::Four) * 9;
         Some(if six { TileSize::Six } else { TileSize::Four })
     }
 
-    /// Points that the tiles along a side of `n` outputs take.
+    /// Returns the number of points that the tiles along a side of `n` outputs take.
     fn points_along(self, n: usize) -> usize {
         let (whole, rest) = (n / self.outputs(), n % self.outputs());
         whole * (self.outputs() + 2) + if rest > 0 { 2 * rest.div_ceil(2) + 2 } else { 0 }
     }
 
-    /// Pairs of points along a side.
+    /// Returns the number of pairs of points along a side.
     fn pairs(self) -> usize {
         match self {
             TileSize::Four => 2,
@@ -82,12 +82,12 @@ impl TileSize {
         }
     }
 
-    /// Rows, and columns, of outputs.
+    /// Returns the number of rows, and of columns, of outputs.
     pub fn outputs(self) -> usize {
         2 * self.pairs()
     }
 
-    /// Points of the transform in both dimensions.
+    /// Returns the number of points of the transform in both dimensions.
     fn points(self) -> usize {
         (self.outputs() + 2).pow(2)
     }
@@ -111,12 +111,12 @@ impl WinogradConv {
         Self { isa, tile, filters, channels, weights, bias: padded_bias }
     }
 
-    /// Floats of a tile after the first half of its transform: each thread has scratch for one.
+    /// Returns the floats of a tile after the first half of its transform: each thread has scratch for one.
     fn half_len(&self) -> usize {
         HALF_VECTORS * self.isa.lanes()
     }
 
-    /// Floats of scratch that [`WinogradConv::run`] needs for `threads`.
+    /// Returns the floats of scratch that [`WinogradConv::run`] needs for `threads`.
     pub fn scratch_len(&self, threads: usize, layout: &WinogradLayout) -> usize {
         if layout.is_empty() {
             return 0;
@@ -127,7 +127,7 @@ impl WinogradConv {
         threads * self.half_len() + tiles + LINE
     }
 
-    /// The first block of tiles; no other is larger.
+    /// Returns the first block of tiles; no other is larger.
     fn first_block(&self, layout: &WinogradLayout) -> TileBlock {
         // an odd number of cache lines from one to the next, so that neighbours do not compete for the same sets of the
         // cache
@@ -250,7 +250,7 @@ impl SimdKernel for PackWeights<'_> {
                     let kernel = &weight[((first + f) * channels + c) * 9..][..9];
                     kernels.iter_mut().zip(kernel).for_each(|(to, &w)| to[f] = f64::from(w));
                 }
-                // a panel has fewer filters than that on some instruction sets
+                // On some instruction sets a panel has fewer filters than `KERNELS`.
                 let at = |f: usize| (first + f) / panel * panel * channels + c * panel + (first + f) % panel;
                 transform::transform_kernels(tile.pairs(), &kernels, |point, values| {
                     for f in (0..n).step_by(panel) {
@@ -263,8 +263,9 @@ impl SimdKernel for PackWeights<'_> {
     }
 }
 
-/// Tiles in a block, of `all`, where a tile takes `tile` floats of the scratch: as many as stay in the second-level
-/// cache, but enough to use each of `weights` a few times, the more the farther away they are.
+/// Returns the number of tiles in a block, of `all`, where a tile takes `tile` floats of the scratch: as many as stay
+/// in the second-level cache, but enough to use each of `weights` several times, and more often if the weights are
+/// larger than 8 MiB.
 fn block_tiles(tile: usize, weights: usize, all: usize) -> usize {
     const NEAR: usize = (700 << 10) / size_of::<f32>();
     const FAR: usize = (8 << 20) / size_of::<f32>();

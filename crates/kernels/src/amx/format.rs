@@ -25,14 +25,15 @@ pub trait TileFormat: Copy + std::fmt::Debug + Send + Sync + 'static {
     /// the filter.
     fn pack_filter(filter: &[f32], put: impl FnMut(usize, usize, &[u8])) -> f32;
 
-    /// The larger of `so_far` and the bits of the largest absolute value among `n` values; `so_far` where the format
-    /// has no scale.
+    /// Returns the larger of `so_far` and the bits of the largest absolute value among `n` values; `so_far` where the
+    /// format has no scale.
     ///
     /// # Safety
     /// The CPU has the instructions of the trait; `from` points to `n` readable values.
     unsafe fn max_abs_bits(from: *const Self::Value, n: usize, so_far: u32) -> u32;
 
-    /// The scale of a window whose largest absolute value has the bits `max_abs_bits`: its sums are multiplied by it.
+    /// Returns the scale of a window whose largest absolute value has the bits `max_abs_bits`; its sums are multiplied
+    /// by the scale.
     fn scale(max_abs_bits: u32) -> f32;
 
     /// Packs `n` values of a window with this scale: the tile rows of every slice for each
@@ -99,7 +100,7 @@ pub trait TileFormat: Copy + std::fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// The mask of the first `n` of 32 lanes.
+/// Returns the mask of the first `n` of 32 lanes.
 #[inline(always)]
 pub(super) fn first_of_32(n: usize) -> u32 {
     if n >= 32 { u32::MAX } else { (1 << n) - 1 }

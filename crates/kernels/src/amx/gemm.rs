@@ -82,7 +82,7 @@ impl<T: TileFormat> AmxConv<T> {
     /// Packs weights `(filters, kernel rows, kernel columns, channels)`, row-major. AMX must be
     /// [`available`](super::available) where it runs.
     ///
-    /// Panics when the number of weights is another one.
+    /// Panics when the number of weights is wrong.
     pub fn new(weight: &[f32], bias: &[f32], shape: ConvShape) -> Self {
         let (filters, window) = (bias.len(), shape.kernel[0] * shape.kernel[1] * shape.channels);
         assert!(window > 0 && weight.len() == filters * window, "weights are (filters, rows, columns, channels)");
@@ -104,13 +104,13 @@ impl<T: TileFormat> AmxConv<T> {
         Self { filters, shape, weights, bias: padded_bias, scales, format: std::marker::PhantomData }
     }
 
-    /// Rows of the kernel, and values in each.
+    /// Returns the number of rows of the kernel, and of values in each.
     fn window_rows(&self) -> [usize; 2] {
         [self.shape.kernel[0], self.shape.kernel[1] * self.shape.channels]
     }
 
-    /// How the values of a window are cut into tile rows: row by row where the rows of the kernel fill tile rows, else
-    /// all together.
+    /// Returns how the values of a window are divided into tile rows: row by row where the rows of the kernel fill tile
+    /// rows, else all together.
     fn window_steps(&self) -> WindowSteps {
         let [rows, depth] = self.window_rows();
         if depth.is_multiple_of(T::VALUES_PER_ROW) {
@@ -127,14 +127,14 @@ impl<T: TileFormat> AmxConv<T> {
             && self.shape.channels.is_multiple_of(T::VALUES_PER_ROW)
     }
 
-    /// Bytes from one packed window to the next: an odd number of cache lines, so that the windows of a group do not
-    /// compete for the same sets of the cache.
+    /// Returns the bytes from one packed window to the next: an odd number of cache lines, so that the windows of a
+    /// group do not compete for the same sets of the cache.
     fn window_stride(&self) -> usize {
         let WindowSteps { runs, steps } = self.window_steps();
         ((runs * steps * T::SLICES) | 1) * ROW_BYTES
     }
 
-    /// Bytes of a packed group.
+    /// Returns the bytes of a packed group.
     fn group_bytes(&self) -> usize {
         let ConvShape { kernel, channels, stride } = self.shape;
         if self.has_strips() {
@@ -145,7 +145,7 @@ impl<T: TileFormat> AmxConv<T> {
         }
     }
 
-    /// Groups of a block.
+    /// Returns the number of groups of a block.
     fn block_groups(&self) -> usize {
         (BLOCK_BYTES / self.group_bytes()).clamp(LEAST_GROUPS, MOST_GROUPS)
     }
@@ -159,7 +159,7 @@ impl<T: TileFormat> AmxConv<T> {
         }
     }
 
-    /// Floats of scratch that [`AmxConv::run`] needs for `threads`.
+    /// Returns the floats of scratch that [`AmxConv::run`] needs for `threads`.
     pub fn scratch_len(&self, threads: usize) -> usize {
         // one cache line more, so that the scratch can begin at one
         threads * self.thread_scratch().total() + ROW_BYTES / size_of::<f32>()
@@ -169,8 +169,8 @@ impl<T: TileFormat> AmxConv<T> {
     /// width) positions each. The contents of `scratch` do not matter.
     ///
     /// Panics when AMX is not available, when a window, an output or a residual lies outside its slice, when the
-    /// scratch is shorter than [`AmxConv::scratch_len`], when the positions are not whole pictures or the windows not
-    /// where the shape says, or when outputs overlap that several threads would write.
+    /// scratch is shorter than [`AmxConv::scratch_len`], when the positions are not whole pictures, when the windows
+    /// are not where the shape says, or when outputs overlap that several threads would write.
     #[allow(clippy::too_many_arguments)]
     pub fn run(
         &self,
@@ -228,7 +228,7 @@ struct RunArgs<'a, T: TileFormat> {
     output: *mut T::Value,
     scratch: *mut f32,
     clamp: [f32; 2],
-    /// The activation; none where a clamp is all that it does.
+    /// The activation; none where it only clamps.
     function: Option<Activation>,
 }
 
@@ -267,7 +267,7 @@ unsafe fn compute_range<T: TileFormat>(
             for first in filters.clone().step_by(PANEL) {
                 for pair in groups[..n].chunks(2) {
                     pair.iter().for_each(|group| prefetch_group(args, group, first));
-                    // a group without a second one is multiplied twice and written once
+                    // A group without a second one is multiplied twice and written once.
                     multiply(conv, first, [&pair[0], &pair[pair.len() - 1]], scratch);
                     epilogue(args, &pair[0], first, scratch);
                     if let [_, group] = pair {
@@ -303,8 +303,7 @@ fn prefetch_group<T: TileFormat>(args: &RunArgs<T>, group: &WindowGroup, first: 
     }
 }
 
-/// Computes the sums of two groups × the panel that begins with filter `first`: four tiles for each order, one behind
-/// the other.
+/// Computes the sums of two groups × the panel that begins with filter `first`: four contiguous tiles for each order.
 ///
 /// # Safety
 /// The tiles of the thread are configured; the windows of both groups can be read, 16 of each; `sums` points to
@@ -339,14 +338,14 @@ unsafe fn multiply<T: TileFormat>(conv: &AmxConv<T>, first: usize, [a, b]: [&Win
 ///
 /// # Safety
 /// The CPU has the vectors of AMX's [`available`](super::available); the outputs and the residuals of the group's
-/// positions are there, from filter `first` on up to the end of its panel or the last one, and nobody else's; `sums`
-/// points to the sums of every order.
+/// positions can be accessed, from filter `first` on up to the end of its panel or the last one, and nobody else
+/// accesses the outputs; `sums` points to the sums of every order.
 #[inline(always)]
 unsafe fn epilogue<T: TileFormat>(args: &RunArgs<T>, group: &WindowGroup, first: usize, sums: *const f32) {
     let RunArgs { conv, output_starts, residual_starts, residual, output, clamp, .. } = *args;
     let n = PANEL.min(conv.filters - first);
-    // SAFETY: by this function's contract: `n` filters are there behind each output and residual; biases and scales
-    // have whole panels and begin at cache lines; `row` is one of the 16 rows of a tile.
+    // SAFETY: by this function's contract: `n` values can be accessed from each output and residual on; biases and
+    // scales have whole panels and begin at cache lines; `row` is one of the 16 rows of a tile.
     unsafe {
         let (low, high) = (_mm512_set1_ps(clamp[0]), _mm512_set1_ps(clamp[1]));
         let (bias, scales) = (conv.bias.as_ptr().add(first), conv.scales.as_ptr().add(first));
@@ -364,7 +363,7 @@ unsafe fn epilogue<T: TileFormat>(args: &RunArgs<T>, group: &WindowGroup, first:
                 let more = T::load(residual.add(*starts.get_unchecked(position) as usize + first), n);
                 v = [_mm512_add_ps(v[0], more[0]), _mm512_add_ps(v[1], more[1])];
             }
-            // the sum is the second argument, so that NaN stays NaN
+            // The sum is the second argument, so that NaN stays NaN.
             v = [_mm512_max_ps(low, v[0]), _mm512_max_ps(low, v[1])];
             v = [_mm512_min_ps(high, v[0]), _mm512_min_ps(high, v[1])];
             T::store(output.add(*output_starts.get_unchecked(position) as usize + first), n, v);

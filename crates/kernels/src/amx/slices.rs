@@ -6,11 +6,11 @@
 //! multiplication and its applications" (2012); Ootomo, Ozaki and Yokota, "DGEMM on integer matrix multiplication unit"
 //! (2024).
 //!
-//! With the first slices at 2¹⁶, the products of two slices stand at 2³², 2²⁴, 2¹⁶, 2⁸ and 1. The six products at 2¹⁶
-//! and above are summed, one order for each power; the three products below are left out. The scale is the largest
-//! value of the window over 2²³. So a value loses half a scale at most, while f32 keeps 24 bits of each value, and the
-//! products that are left out are of the same size. `tests` derives the bound of both errors and checks sums against
-//! it.
+//! Since the first slices count multiples of 2¹⁶, the products of two slices count multiples of 2³², 2²⁴, 2¹⁶, 2⁸ or
+//! 2⁰. The six products of 2¹⁶ and above are summed, one order for each power; the three products below are left out.
+//! The scale is the largest value of the window over 2²³. So the rounding error of a value is at most half a scale,
+//! while f32 keeps 24 bits of each value, and the products that are left out are of the size of this error. `tests`
+//! derives the bound of both errors and checks sums against it.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -38,16 +38,16 @@ const LARGEST: f32 = (127 * 65_536 + 127 * 256 + 124) as f32;
 const LEAST: f32 = 1e-30;
 /// 128 in each byte: added to an integer, it makes each slice a byte from 0 to 255.
 const HALF_RANGES: i32 = 0x80_8080;
-/// The sign of a slice in every byte.
+/// The sign bit of every byte.
 const SIGNS: i8 = -128;
 
-/// The slices of an integer, the most significant one first.
+/// Returns the slices of an integer, the most significant one first.
 pub(super) fn slices(integer: i32) -> [i8; 3] {
     let bytes = integer + HALF_RANGES;
     [16, 8, 0].map(|shift| ((bytes >> shift) as u8 ^ 0x80).cast_signed())
 }
 
-/// The scale of values whose largest absolute value has these bits; NaN where a value is infinite or NaN.
+/// Returns the scale of values whose largest absolute value has these bits; NaN where a value is infinite or NaN.
 fn scale(max_abs_bits: u32) -> f32 {
     match f32::from_bits(max_abs_bits) {
         size if size < LEAST => 0.0,
@@ -56,7 +56,7 @@ fn scale(max_abs_bits: u32) -> f32 {
     }
 }
 
-/// The factor that turns values into integers; zero where the scale is zero or NaN.
+/// Returns the factor that turns values into integers; zero where the scale is zero or NaN.
 fn to_integers(scale: f32) -> f32 {
     if scale > 0.0 { 1.0 / scale } else { 0.0 }
 }
@@ -148,13 +148,13 @@ impl TileFormat for Int8Slices {
             let slices = slices((f64::from(w) * factor).round_ties_even() as i32);
             slices.iter().enumerate().for_each(|(slice, byte)| put(i, slice, &[byte.cast_unsigned()]));
         }
-        // the joined sums stand at 2¹⁶
+        // The combined sums count multiples of 2¹⁶.
         scale * 65_536.0
     }
 
     #[inline(always)]
     unsafe fn max_abs_bits(from: *const f32, n: usize, so_far: u32) -> u32 {
-        // SAFETY: the trait demands the instructions and `n` readable values, which the loads do not leave.
+        // SAFETY: the trait demands the instructions and `n` readable values, within which the loads stay.
         unsafe {
             let without_sign = _mm512_set1_epi32(i32::MAX);
             let mut largest = [_mm512_setzero_si512(); 2];
@@ -182,7 +182,7 @@ impl TileFormat for Int8Slices {
 
     #[inline(always)]
     unsafe fn pack_rows(from: *const f32, n: usize, scale: f32, to: *mut u8) {
-        // SAFETY: the trait demands the instructions, `n` readable values, which the loads do not leave, and three
+        // SAFETY: the trait demands the instructions, `n` readable values, within which the loads stay, and three
         // writable tile rows for each 64 of them.
         unsafe {
             let (factor, mut i, mut to) = (_mm512_set1_ps(to_integers(scale)), 0, to);
@@ -240,7 +240,7 @@ impl TileFormat for Int8Slices {
         }
     }
 
-    /// Each order stands at 2⁸ times the next.
+    /// The sums of an order count multiples of 2⁸ times those of the next.
     #[inline(always)]
     unsafe fn dequantize(
         sums: *const f32,

@@ -23,7 +23,7 @@ fn dot_32(sum: f32, x: &[bf16], w: &[bf16]) -> f32 {
 /// A format with the definition of its sums.
 trait Defined: TileFormat<Value: Into<f32> + std::fmt::Debug + PartialEq> {
     fn value(v: f32) -> Self::Value;
-    /// The sum of a window and a filter, and its bias.
+    /// Returns the sum of a window and a filter, plus the bias.
     fn sum(x: &[Self::Value], w: &[f32], bias: f32) -> f32;
 }
 
@@ -95,8 +95,8 @@ impl Case {
         [0, 1].map(|d| (self.size[d] - 1) * self.stride + self.kernel[d])
     }
 
-    /// Runs it every way and compares with the definition; returns the largest error against f64 as a part of the error
-    /// that is allowed to slices.
+    /// Runs every variant and compares with the definition; returns the largest error against f64, relative to the
+    /// error that slices may have.
     fn check<T: Defined>(&self) -> f64 {
         let Self { pictures, size: [h, w], filters, kernel: [kh, kw], stride, seed, .. } = *self;
         let [ih, iw] = self.input_size();
@@ -117,7 +117,7 @@ impl Case {
         // a value that no kernel computes
         let mark = T::value(77.0);
         let run = |threads: usize, offsets: &GemmOffsets, residual: &[T::Value], output: &mut [T::Value]| {
-            // as short as it may be, and all NaN
+            // The scratch is as short as is allowed, and all NaN.
             let mut scratch = vec![f32::NAN; conv.scratch_len(threads)];
             conv.run(threads, offsets, [h, w], &input, residual, self.activation, output, &mut scratch);
         };
@@ -133,7 +133,7 @@ impl Case {
         outs.iter().skip(1).for_each(|&out| in_place[out as usize - self.gap..out as usize].fill(mark));
         run(self.threads, &GemmOffsets { residual: Residual::InPlace, ..offsets }, &[], &mut in_place);
         assert!(in_place == sum, "residual in place: {self:?}");
-        // the last picture by itself
+        // This computes the last picture alone.
         let (first, mut by_itself) = ((pictures - 1) * h * w, vec![mark; len]);
         let offsets = GemmOffsets {
             window_starts: &starts[first..],

@@ -40,8 +40,8 @@ pub(super) unsafe fn compute_blocks<E: Element>(args: &RunArgs<E>, blocks: Range
     let mut packed = None;
     for block in blocks {
         let head = Head { args, scratch, window: block / each / shape.heads, head: block / each % shape.heads };
-        // SAFETY: by this function's contract: the head is one of a window that is there, and the queries are some of
-        // its own; its keys are packed before its first block.
+        // SAFETY: by this function's contract: the head belongs to one of the windows, and the queries are some of its
+        // own; its keys are packed before its first block.
         unsafe {
             if packed.replace(block / each) != Some(block / each) {
                 E::run(args.isa, PackKeys(head));
@@ -117,8 +117,8 @@ impl<E: Element> Head<'_, E> {
         }
     }
 
-    /// 1 over the length of the query or key at `from` where cosines are computed, else 1. As in PyTorch's `normalize`
-    /// a length is at least 10⁻¹².
+    /// Returns 1 over the length of the query or key at `from` where cosines are computed, else 1. As in PyTorch's
+    /// `normalize` a length is at least 10⁻¹².
     ///
     /// # Safety
     /// The CPU has the instruction set; `size` values can be read at `from`.
@@ -157,7 +157,7 @@ impl<E: Element> Head<'_, E> {
     }
 }
 
-/// The sum of the lanes.
+/// Returns the sum of the lanes.
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`.
@@ -202,7 +202,7 @@ impl<E: Element> ElementsKernel<E> for PackKeys<'_, E> {
                         M::Simd::store(head.scratch.values.add(at), v);
                     }
                 }
-                // rows behind the last key still hold keys of the panel before; their scores are not read
+                // Rows behind the last key still hold keys of the panel before; their scores are not read.
                 for (first, half) in (0..size).step_by(lanes).flat_map(|first| [(first, 0), (first, lanes)]) {
                     if half < starts.len() {
                         let from = head.scratch.key_rows.add(half * padded + first);
@@ -283,7 +283,7 @@ impl SimdKernel for Softmax {
             // SAFETY: the caller of `SimdKernel::run` checked the instruction set; a row has room for whole vectors.
             unsafe {
                 let row = self.scores.add(i * self.pitch);
-                // lanes behind the last key add nothing
+                // Lanes behind the last key add nothing.
                 (self.keys..self.keys.next_multiple_of(S::LANES)).for_each(|j| *row.add(j) = f32::NEG_INFINITY);
                 let mut most = S::splat(f32::NEG_INFINITY);
                 for j in (0..self.keys).step_by(S::LANES) {

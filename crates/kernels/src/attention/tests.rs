@@ -23,7 +23,7 @@ impl Case {
     fn new(shape: AttentionShape, windows: usize, kinds: usize, gap: usize, seed: u32) -> Self {
         let AttentionShape { heads, size, queries, keys, cosine } = shape;
         let c = heads * size;
-        // token i of all windows lies at a place that no other one has
+        // Each token of all windows has a place of its own.
         let places = |tokens: usize, pitch: usize, start: usize| {
             let n = windows * tokens;
             let step = [7, 5, 3, 2, 1].into_iter().find(|step| !n.is_multiple_of(*step)).unwrap_or(1);
@@ -94,7 +94,7 @@ impl Case {
 
     fn run(&self, attention: &Attention, threads: usize, windows: usize) -> Vec<f32> {
         let mut output = vec![UNTOUCHED; attention.spans.last().unwrap()[2]];
-        // its contents do not matter
+        // The contents of the scratch do not matter.
         let mut scratch = Aligned::zeros(attention.scratch_len(threads));
         scratch.fill(f32::NAN);
         attention.run(threads, windows, [&self.queries, &self.keys], &mut output, &mut scratch);
@@ -127,14 +127,14 @@ proptest! {
                 }
             }
             prop_assert!(output.iter().zip(&beside).all(|(&v, &beside)| !beside || v == UNTOUCHED), "{isa:?}");
-            // the first window alone has the same bits
+            // The first window computed alone has the same bits.
             let alone = case.run(&attention, 1, 1);
             for &at in &case.places.outputs[..queries] {
                 let at = at as usize..at as usize + heads * size;
                 prop_assert_eq!(bits(&alone[at.clone()]), bits(&output[at]), "{:?}: alone", isa);
             }
         }
-        // over bf16 it is that over f32, rounded once
+        // The result over bf16 is that over f32, rounded once.
         let half = |v: &[f32]| v.iter().map(|&v| bf16::from_f32(v)).collect::<Vec<_>>();
         let [queries, keys] = [&case.queries, &case.keys].map(|v| half(v));
         let wide = |v: &[bf16]| v.iter().map(|v| v.to_f32()).collect::<Vec<_>>();
@@ -184,7 +184,7 @@ fn what_is_no_number_stays_none_and_masked_keys_count_for_nothing() {
                 assert!((found - expected).abs() <= bound, "{isa:?}: {found}, not {expected}");
             }
         }
-        // a key of the second window is read by its queries alone
+        // Only the queries of the second window read its keys.
         let mut spoilt = case.clone();
         spoilt.keys[case.places.keys[11] as usize] = f32::NAN;
         let found = spoilt.run(&attention, 1, 2);

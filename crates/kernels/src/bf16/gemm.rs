@@ -31,7 +31,7 @@ pub struct Bf16DirectConv {
 impl Bf16DirectConv {
     /// Rounds and packs weights `(filters, kernel_rows, columns, depth)`, row-major.
     ///
-    /// Panics when the number of weights is another one.
+    /// Panics when the number of weights is wrong.
     pub(crate) fn new(
         isa: Bf16Isa,
         weight: &[f32],
@@ -172,7 +172,7 @@ unsafe fn micro_kernel<B: Bf16Simd, const M: usize, const N: usize>(args: &RunAr
         for i in 0..M {
             inputs[i] = args.input.add(*offsets.window_starts.get_unchecked(at + i) as usize);
         }
-        // from behind the last column of a row to the first column of the next
+        // The step from behind the last column of a row to the first column of the next.
         let row_step = offsets.row_stride.wrapping_sub((conv.columns.count - 1) * conv.columns.stride);
         for segment in 1..=conv.kernel_rows * conv.columns.count {
             for k in 0..conv.depth / 2 {
@@ -219,9 +219,9 @@ unsafe fn epilogue<B: Bf16Simd, const M: usize, const N: usize>(
     sums: &[[SumVector<B>; N]; M],
 ) {
     let offsets = args.offsets;
-    // SAFETY: by this function's contract: `lanes` filters are there behind each output and residual.
+    // SAFETY: by this function's contract: `lanes` values can be accessed from each output and residual on.
     unsafe {
-        // a copy: the sums themselves must never need an address
+        // This is a copy: the sums stay in registers only if their address is never taken.
         let mut done = [[B::Simd::splat(0.0); N]; M];
         for i in 0..M {
             for j in 0..N {
@@ -244,7 +244,7 @@ unsafe fn epilogue<B: Bf16Simd, const M: usize, const N: usize>(
         for i in 0..M {
             for j in 0..N {
                 let start = *offsets.output_starts.get_unchecked(at + i) as usize + first + j * B::Simd::LANES;
-                // the sum is the second argument, so that NaN stays NaN
+                // The sum is the second argument, so that NaN stays NaN.
                 B::narrow(args.output.add(start), lanes(j), B::Simd::min(high, B::Simd::max(low, done[i][j])));
             }
         }

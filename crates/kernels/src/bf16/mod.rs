@@ -1,6 +1,6 @@
 //! bf16: the upper half of an f32. Maps and weights stored so take half the memory traffic; sums are f32.
 //!
-//! The product of two bf16 is exact in f32, so a dot product is rounded at its additions alone, as in f32, whatever
+//! The product of two bf16 is exact in f32, so only the additions of a dot product are rounded, as in f32, whatever
 //! instruction computes it:
 //!
 //! * `VDPBF16PS` ([`Bf16Isa::Avx512Bf16`]) does two multiply-adds a lane.
@@ -60,7 +60,7 @@ fn has_avx512_bf16() -> bool {
 }
 
 impl Bf16Isa {
-    /// All ways in which this CPU can compute with bf16, the best first.
+    /// Returns all ways in which this CPU can compute with bf16, the best first.
     pub fn available() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -74,17 +74,17 @@ impl Bf16Isa {
         all
     }
 
-    /// The best way of this CPU.
+    /// Returns the best way of this CPU.
     pub fn detect() -> Self {
         Self::available().first().copied().unwrap_or(Bf16Isa::Widened(Isa::Portable))
     }
 
-    /// True when the CPU multiplies bf16 itself, so that bf16 is faster than f32.
+    /// Whether bf16 is multiplied without widening, so that it is faster than f32.
     pub fn is_native(self) -> bool {
         !matches!(self, Bf16Isa::Widened(_))
     }
 
-    /// The name by which measurements call it.
+    /// Returns the name in measurements.
     pub fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -99,7 +99,8 @@ impl Bf16Isa {
             #[cfg(target_arch = "x86_64")]
             Bf16Isa::Amx | Bf16Isa::Avx512Bf16 => {
                 assert!(has_avx512_bf16(), "this CPU has no AVX512-BF16");
-                // SAFETY: the CPU has the features that the function is compiled for, as asserted; it is safe else.
+                // SAFETY: the CPU has the features that the function is compiled for, as asserted; it demands nothing
+                // else.
                 unsafe { narrow_avx512(from, to) }
             }
             Bf16Isa::Widened(_) => narrow(from, to),
@@ -112,14 +113,15 @@ impl Bf16Isa {
             #[cfg(target_arch = "x86_64")]
             Bf16Isa::Amx | Bf16Isa::Avx512Bf16 => {
                 assert!(has_avx512_bf16(), "this CPU has no AVX512-BF16");
-                // SAFETY: the CPU has the features that the function is compiled for, as asserted; it is safe else.
+                // SAFETY: the CPU has the features that the function is compiled for, as asserted; it demands nothing
+                // else.
                 unsafe { widen_avx512(from, to) }
             }
             Bf16Isa::Widened(_) => widen(from, to),
         }
     }
 
-    /// The instruction set of the layers that compute in f32.
+    /// Returns the instruction set of the layers that compute in f32.
     pub fn isa(self) -> Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -128,8 +130,8 @@ impl Bf16Isa {
         }
     }
 
-    /// Runs `kernel` in a function compiled for these instructions; those of AMX are AVX512-BF16 here. Panics when the
-    /// CPU does not have them.
+    /// Runs `kernel` in a function compiled for these instructions; for [`Bf16Isa::Amx`] these are AVX512-BF16. Panics
+    /// when the CPU does not have them.
     ///
     /// # Safety
     /// The arguments of the kernel are as its type demands.
@@ -141,7 +143,7 @@ impl Bf16Isa {
             Bf16Isa::Widened(isa) => isa.is_available(),
         };
         assert!(is_available, "this CPU has no instructions for {self:?}");
-        // SAFETY: the CPU has the instruction set, as asserted; the caller answers for the arguments.
+        // SAFETY: the CPU has the instruction set, as asserted; the caller is responsible for the arguments.
         unsafe {
             match self {
                 #[cfg(target_arch = "x86_64")]
@@ -199,7 +201,7 @@ pub enum Bf16Conv {
 impl Bf16Conv {
     /// Rounds and packs weights `(filters, kernel_rows, depth)`, row-major, for `isa`, which this CPU must have.
     ///
-    /// Panics when the number of weights is another one.
+    /// Panics when the number of weights is wrong.
     pub fn new(isa: Bf16Isa, weight: &[f32], bias: &[f32], kernel_rows: usize, depth: usize) -> Self {
         match isa {
             #[cfg(target_arch = "x86_64")]
@@ -214,7 +216,7 @@ impl Bf16Conv {
     /// Rounds and packs weights `(filters, kernel_rows, columns, depth)`, row-major, of a kernel whose columns lie
     /// apart, for the vectors of `isa`.
     ///
-    /// Panics when the number of weights is another one.
+    /// Panics when the number of weights is wrong.
     pub fn of_group(
         isa: Bf16Isa,
         weight: &[f32],
@@ -226,7 +228,7 @@ impl Bf16Conv {
         Bf16Conv::Vectors(Bf16DirectConv::new(isa, weight, bias, kernel_rows, columns, depth))
     }
 
-    /// Floats of scratch that [`Bf16Conv::run`] needs for `threads`.
+    /// Returns the floats of scratch that [`Bf16Conv::run`] needs for `threads`.
     pub fn scratch_len(&self, threads: usize) -> usize {
         match self {
             Bf16Conv::Vectors(_) => 0,

@@ -63,7 +63,7 @@ pub(crate) trait Bf16Kernel {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Widened<S>(std::marker::PhantomData<S>);
 
-/// The lower and the upper value of a pair as f32.
+/// Returns the lower and the upper value of a pair as f32.
 fn split(pair: u32) -> [f32; 2] {
     [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
 }
@@ -136,7 +136,7 @@ mod neon {
         }
     }
 
-    /// The lower values, then the upper ones.
+    /// Returns the lower values, then the upper ones.
     ///
     /// # Safety
     /// The CPU has NEON.
@@ -168,7 +168,7 @@ mod x86 {
         type Simd = Avx512;
         type Pairs = __m512bh;
 
-        // a vector of 32 bf16 and one of 16 integers of 32 bits are the same bits
+        // A vector of 32 bf16 has the same bits as a vector of 16 integers of 32 bits.
         by_intrinsics! {
             load(from: *const u32) -> __m512bh { transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from.cast())) }
             splat(pair: u32) -> __m512bh { transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair.cast_signed())) }
@@ -232,7 +232,7 @@ mod x86 {
         }
     }
 
-    /// The lower values, then the upper ones.
+    /// Returns the lower values, then the upper ones.
     ///
     /// # Safety
     /// The CPU has AVX-512F.
@@ -268,7 +268,7 @@ mod x86 {
         }
     }
 
-    /// The lower values, then the upper ones.
+    /// Returns the lower values, then the upper ones.
     ///
     /// # Safety
     /// The CPU has AVX2.

@@ -8,7 +8,8 @@ use crate::matmul::GemmOffsets;
 use crate::peak::noise as values;
 use crate::residual::Residual;
 
-/// The sum of a window and a filter and `bias`, as vectors add it: the upper value of each pair first.
+/// Returns the sum of a window and a filter and `bias` in the order of the vector instructions: the upper value of each
+/// pair first.
 fn by_pairs(x: &[bf16], w: &[f32], depth: usize, bias: f32) -> f32 {
     let rows = x.chunks(depth).zip(w.chunks(depth));
     let pairs = rows.flat_map(|(x, w)| x.chunks(2).zip(w.chunks(2)));
@@ -16,7 +17,8 @@ fn by_pairs(x: &[bf16], w: &[f32], depth: usize, bias: f32) -> f32 {
     pairs.flat_map(|(x, w)| x.iter().zip(w).rev()).fold(bias, |sum, (x, w)| sum + x.to_f32() * rounded(*w).to_f32())
 }
 
-/// The same sum as AMX adds it: of 32 values the products at even places, those at odd places, then both sums.
+/// Returns the same sum in the order of AMX: of 32 values the products at even places, those at odd places, then both
+/// sums.
 fn by_amx(x: &[bf16], w: &[f32], _: usize, bias: f32) -> f32 {
     let every_other = |x: &[bf16], w: &[f32], first: usize| {
         let products = x.iter().zip(w).skip(first).step_by(2).map(|(x, w)| x.to_f32() * rounded(*w).to_f32());
@@ -49,7 +51,7 @@ fn reference(
     offsets.window_starts.iter().map(|&start| sums(window(start))).collect()
 }
 
-/// Runs a convolution with a scratch as short as it may be, all NaN.
+/// Runs a convolution with a scratch as short as is allowed, all NaN.
 fn run(
     conv: &Bf16Conv,
     threads: usize,
@@ -93,7 +95,7 @@ proptest! {
             run(&conv, threads, &offsets, [&input, &residual], activation, &mut shared);
             let same = shared.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits());
             prop_assert!(same, "{isa:?}: {threads} threads");
-            // with the residual in place it has the same bits
+            // The result has the same bits with the residual in place.
             for threads in [1, threads].into_iter().filter(|_| sum) {
                 let mut in_place = vec![mark; output.len()];
                 let terms = outs.iter().zip(residual.chunks_exact(filters));

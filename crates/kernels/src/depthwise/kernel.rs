@@ -19,7 +19,7 @@ pub(super) unsafe fn convolve_rows<E: MapElements>(args: &RunArgs<E::Element>, l
     unsafe {
         match (args.conv.kernel, layout.stride) {
             _ if args.conv.dilation != [1, 1] => blocks::<E, 1>(args, layout, AnyWindow),
-            // sums and weights of two rows fit into 32 registers, not into 16
+            // Sums and weights of two rows fit into 32 registers, not into 16.
             ([3, 3], [1, 1]) if E::Simd::LANES == 16 => blocks::<E, 2>(args, layout, Window3::<1>),
             ([3, 3], [1, 1]) => blocks::<E, 1>(args, layout, Window3::<1>),
             ([3, 3], [2, 2]) => blocks::<E, 1>(args, layout, Window3::<2>),
@@ -76,7 +76,7 @@ unsafe fn blocks<E: MapElements, const R: usize>(
         let rows = if height - y < R { 1 } else { R };
         let mut x = 0;
         while x < width {
-            // blocks as equal as possible: few columns are few sums to add to in turn
+            // The blocks are as equal as possible: a block of few columns has few independent sums.
             let columns = (width - x).div_ceil((width - x).div_ceil(BLOCK_COLUMNS));
             let input_row = layout.input_start + y * layout.stride[0] * layout.input_row_stride;
             let output_row = layout.output_start + y * layout.output_row_stride;
@@ -161,7 +161,7 @@ impl<const STRIDE: usize> WindowKernel for Window3<STRIDE> {
         lanes: usize,
     ) {
         let Block { conv, layout, .. } = *block;
-        // SAFETY: the trait demands `lanes` channels at each position of the windows, which the loops do not leave;
+        // SAFETY: the trait demands `lanes` channels at each position of the windows, within which the loops stay;
         // there are as many weights and biases.
         unsafe {
             let mut sums = [[load::<E::Simd, FULL>(conv.bias.as_ptr().add(block.first_channel), lanes); C]; R];
@@ -172,7 +172,7 @@ impl<const STRIDE: usize> WindowKernel for Window3<STRIDE> {
                     taps[ky][kx] = load::<E::Simd, FULL>(tap, lanes);
                 }
             }
-            // inputs in the order of the window, so that each sum is in that order
+            // The inputs come in the order of the window, so that each sum is in that order.
             for y in 0..(R - 1) * STRIDE + 3 {
                 for x in 0..(C - 1) * STRIDE + 3 {
                     let from = block.input.add(y * layout.input_row_stride + x * conv.channels);
@@ -204,7 +204,7 @@ impl<const K: usize, const STRIDE: usize> WindowKernel for WindowRows<K, STRIDE>
         lanes: usize,
     ) {
         let Block { conv, layout, .. } = *block;
-        // SAFETY: the trait demands `lanes` channels at each position of the windows, which the loops do not leave;
+        // SAFETY: the trait demands `lanes` channels at each position of the windows, within which the loops stay;
         // there are as many weights and biases.
         unsafe {
             let mut sums = [[load::<E::Simd, FULL>(conv.bias.as_ptr().add(block.first_channel), lanes); C]; R];
@@ -245,7 +245,7 @@ impl WindowKernel for AnyWindow {
     ) {
         let Block { conv, layout, .. } = *block;
         let (channels, [down, across], [apart_rows, apart]) = (conv.channels, layout.stride, conv.dilation);
-        // SAFETY: the trait demands `lanes` channels at each position of the windows, which the loops do not leave;
+        // SAFETY: the trait demands `lanes` channels at each position of the windows, within which the loops stay;
         // there are as many weights and biases; `wrapping_add` moves `weight` beyond them only after the last one.
         unsafe {
             let mut sums = [[load::<E::Simd, FULL>(conv.bias.as_ptr().add(block.first_channel), lanes); C]; R];

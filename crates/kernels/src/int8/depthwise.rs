@@ -34,7 +34,7 @@ struct ColumnBlock {
 }
 
 impl ColumnBlock {
-    /// The cheapest for a kernel of `width` columns: a group costs about as much as five products.
+    /// Returns the cheapest block for a kernel of `width` columns: a group costs about as much as five products.
     fn choose(width: usize, across: usize) -> Self {
         let block = |columns: usize| Self { columns, groups: ((columns - 1) * across + width).div_ceil(4) };
         let cost = |block: &Self| (4 / block.columns) * block.groups * (5 + block.columns);
@@ -48,7 +48,7 @@ impl Int8Depthwise {
 
     /// Packs weights `(channels, kernel rows, kernel columns)`, row-major, for windows `across` columns apart.
     ///
-    /// Panics when the number of weights is another one, or the kernel is too wide.
+    /// Panics when the number of weights is wrong, or the kernel is too wide.
     pub fn new(isa: Int8Isa, weight: &[i8], requant: Requant, kernel: [usize; 2], across: usize) -> Self {
         let (channels, lanes) = (requant.scale.len(), isa.isa().lanes());
         let [rows, width] = kernel;
@@ -123,7 +123,7 @@ impl Int8Kernel for ConvolveRows<'_> {
                 (1, 2) => blocks::<B, 1, 2>(&self),
                 (2, 2) => blocks::<B, 2, 2>(&self),
                 (4, 2) => blocks::<B, 4, 2>(&self),
-                // `new` allows no wider kernels
+                // `new` refuses wider kernels.
                 _ => {}
             }
         }
@@ -138,7 +138,7 @@ impl Int8Kernel for ConvolveRows<'_> {
 #[inline(always)]
 unsafe fn blocks<B: Int8Simd, const C: usize, const G: usize>(rows: &ConvolveRows) {
     let [height, width] = rows.layout.output_size;
-    // sums of more rows leave no registers where these are sixteen
+    // With sixteen registers, the sums of more rows would not fit.
     let many = if B::Simd::LANES == 16 { 4 } else { 2 };
     let mut y = 0;
     while y < height {
@@ -196,7 +196,7 @@ unsafe fn channels<B: Int8Simd, const R: usize, const C: usize, const G: usize>(
                     let at = [4 * g, 4 * g + 1, 4 * g + 2, 4 * g + 3];
                     let mut from = [row; 4];
                     for i in 0..4 {
-                        // behind the last position the weights are zero
+                        // The weights behind the last position are zero.
                         from[i] = row.add(at[i].min(last) * conv.channels);
                     }
                     x[g] = B::gather(from, n);

@@ -1,7 +1,7 @@
 //! The direct convolution of [`matmul`](crate::matmul) over bytes: the same blocks, panels and tiles, but the
 //! micro-kernel multiplies four values of a window at a time.
 //!
-//! A row of a window whose values are no multiple of four is read to the next one: the weights there are zero.
+//! A row of a window is read to the next multiple of four values; the weights behind its end are zero.
 
 use super::simd::{Int8Kernel, Int8Simd};
 use super::{Int8Input, Int8Isa, Int8Output, Requant, Source, Target};
@@ -31,7 +31,7 @@ pub struct Int8Conv {
 impl Int8Conv {
     /// Packs weights `(filters, kernel_rows, depth)`, row-major.
     ///
-    /// Panics when the number of weights is another one.
+    /// Panics when the number of weights is wrong.
     pub fn new(isa: Int8Isa, weight: &[i8], requant: Requant, kernel_rows: usize, depth: usize) -> Self {
         let (filters, window) = (requant.scale.len(), kernel_rows * depth);
         let is_whole = window > 0 && weight.len() == filters * window;
@@ -71,7 +71,7 @@ impl Int8Conv {
         let residual = match offsets.residual {
             Residual::None => None,
             Residual::At(starts) => Some((starts, residual.source())),
-            // the pointer through which the kernel also writes
+            // This is the pointer through which the kernel also writes.
             Residual::InPlace => Some((offsets.output_starts, output.source())),
         };
         let args = RunArgs { conv: self, offsets, input: input.as_ptr(), residual, output };
@@ -224,10 +224,10 @@ unsafe fn epilogue<B: Int8Simd, const M: usize, const N: usize>(
     sums: &[[B::Sums; N]; M],
 ) {
     let (offsets, requant) = (args.offsets, &args.conv.requant);
-    // SAFETY: by this function's contract: `lanes` filters are there behind each output and residual, and a panel of
-    // them in each part of the epilogue.
+    // SAFETY: by this function's contract: `lanes` values can be accessed from each output and residual on, and a panel
+    // of them in each part of the epilogue.
     unsafe {
-        // a copy: the sums themselves must never need an address
+        // This is a copy: the sums stay in registers only if their address is never taken.
         let mut done = [[B::Simd::splat(0.0); N]; M];
         for i in 0..M {
             for j in 0..N {
@@ -241,7 +241,7 @@ unsafe fn epilogue<B: Int8Simd, const M: usize, const N: usize>(
             let bias = B::Simd::load(requant.bias.as_ptr().add(filter));
             let factor = B::Simd::load(requant.residual.as_ptr().add(filter));
             for i in 0..M {
-                // no fused multiply-add, so that all instruction sets round alike
+                // There is no fused multiply-add, so that all instruction sets round alike.
                 let mut sum = B::Simd::add(B::Simd::mul(done[i][j], scale), bias);
                 if let Some((starts, residual)) = args.residual {
                     let residual = residual.load::<B>(*starts.get_unchecked(at + i) as usize + filter, lanes);

@@ -10,8 +10,8 @@
 //! | [`Int8Isa::Avx512Vnni`]    | `VPDPBUSD` over 512 bits |
 //! | [`Int8Isa::AvxVnni`]       | `VPDPBUSD` over 256 bits |
 //! | [`Int8Isa::Avx2`]          | `VPMADDWD` over widened values; `VPMADDUBSW` would saturate |
-//! | `Int8Isa::NeonDot`         | `SDOT`, inputs moved by 128 |
-//! | `Int8Isa::Neon`            | `SMULL` and pairwise sums, inputs moved by 128 |
+//! | `Int8Isa::NeonDot`         | `SDOT`, inputs less 128 |
+//! | `Int8Isa::Neon`            | `SMULL` and pairwise sums, inputs less 128 |
 //! | [`Int8Isa::Portable`]      | plain Rust |
 
 mod depthwise;
@@ -56,7 +56,7 @@ pub enum Int8Isa {
 }
 
 impl Int8Isa {
-    /// All instructions of this CPU that multiply bytes, the best first.
+    /// Returns all instructions of this CPU that multiply bytes, the best first.
     pub fn available() -> Vec<Self> {
         let all = [
             #[cfg(target_arch = "x86_64")]
@@ -74,12 +74,12 @@ impl Int8Isa {
         all.into_iter().filter(|isa| isa.is_available()).collect()
     }
 
-    /// The best of this CPU.
+    /// Returns the best instructions of this CPU.
     pub fn detect() -> Self {
         Self::available().first().copied().unwrap_or(Int8Isa::Portable)
     }
 
-    /// True when the CPU adds products of bytes in one instruction, so that int8 is much faster than f32.
+    /// Whether one instruction multiplies bytes and adds the products, so that int8 is much faster than f32.
     pub fn is_native(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -90,7 +90,7 @@ impl Int8Isa {
         }
     }
 
-    /// The instruction set of the layers that compute in f32.
+    /// Returns the instruction set of the layers that compute in f32.
     pub fn isa(self) -> Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -103,7 +103,7 @@ impl Int8Isa {
         }
     }
 
-    /// The name that its makers gave it.
+    /// Returns the vendor's name.
     pub fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -116,7 +116,7 @@ impl Int8Isa {
         }
     }
 
-    /// The rows of a tile of the matrix product, and the number that is subtracted from each input.
+    /// Returns the rows of a tile of the matrix product, and the number that is subtracted from each input.
     fn shape(self) -> (usize, i32) {
         fn of<B: Int8Simd>() -> (usize, i32) {
             (B::TILE_ROWS, B::MOVED_BY)
@@ -134,7 +134,7 @@ impl Int8Isa {
         }
     }
 
-    /// For each filter the value that its sums begin with, zeros behind the last one up to `len`.
+    /// Returns for each filter the value that its sums begin with, and zeros up to `len`.
     fn starts<'a>(self, filters: impl Iterator<Item = &'a [i8]>, len: usize) -> Vec<i32> {
         let sum = |filter: &[i8]| self.shape().1 * filter.iter().map(|&w| i32::from(w)).sum::<i32>();
         let mut starts: Vec<i32> = filters.map(sum).collect();
@@ -165,7 +165,7 @@ impl Int8Isa {
     #[inline]
     pub(crate) unsafe fn run<K: Int8Kernel>(self, kernel: K) {
         assert!(self.is_available(), "this CPU has no {}", self.name());
-        // SAFETY: the CPU has the instructions, as asserted; the caller answers for the arguments.
+        // SAFETY: the CPU has the instructions, as asserted; the caller is responsible for the arguments.
         unsafe {
             match self {
                 #[cfg(target_arch = "x86_64")]
@@ -223,7 +223,7 @@ impl Int8Kernel for Rescale<'_> {
     }
 }
 
-/// The nearest byte, ties to even.
+/// Returns the nearest byte, ties to even.
 #[inline(always)]
 fn to_byte(value: f32) -> u8 {
     // NaN becomes zero
@@ -280,9 +280,9 @@ impl Source {
 /// The outputs of a layer over bytes.
 #[derive(Debug)]
 pub enum Int8Output<'a> {
-    /// Rounded to bytes, which clamps them, too.
+    /// Bytes: rounding to a byte also clamps.
     Bytes(&'a mut [u8]),
-    /// As they are, clamped to the bounds of the activation.
+    /// Floats, clamped to the bounds of the activation.
     Floats(&'a mut [f32], Option<Activation>),
 }
 
@@ -348,7 +348,7 @@ pub struct Requant {
 }
 
 impl Requant {
-    /// The same, zeros behind the last of the filters up to `len`.
+    /// Appends zeros behind the last filter up to `len`.
     fn padded(mut self, len: usize) -> Self {
         let filters = self.scale.len();
         assert!(self.bias.len() == filters, "as many biases as scales");

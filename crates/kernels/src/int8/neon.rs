@@ -1,5 +1,5 @@
-//! NEON, with and without dot products. Its products are signed, so the inputs are moved by 128, and the sums begin
-//! with the product of 128 and the weights.
+//! NEON, with and without dot products. Its products are signed, so 128 is subtracted from the inputs, and the sums
+//! begin with the product of 128 and the weights.
 
 use super::simd::{Int8Kernel, Int8Simd};
 use crate::simd::{Neon, by_intrinsics};
@@ -15,7 +15,7 @@ pub(super) unsafe fn run_dot<K: Int8Kernel>(kernel: K) {
     unsafe { kernel.run::<NeonBytes<true>>() }
 }
 
-/// NEON; with `DOT` by `SDOT`.
+/// NEON; with `DOT` it multiplies by `SDOT`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NeonBytes<const DOT: bool>;
 
@@ -41,7 +41,7 @@ unsafe fn sdot(sums: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
     sums
 }
 
-/// The same by products of 16 bits: two of them fit, since weights are at least −127.
+/// The same by products of 16 bits: the sum of two fits into 16 bits, since weights are at least −127.
 ///
 /// # Safety
 /// The CPU has NEON.
@@ -102,7 +102,7 @@ impl<const DOT: bool> Int8Simd for NeonBytes<DOT> {
     }
 }
 
-/// Unsigned bytes less 128.
+/// Returns unsigned bytes less 128.
 ///
 /// # Safety
 /// The CPU has NEON.

@@ -24,12 +24,12 @@ pub(crate) trait Int8Simd: Copy {
     /// # Safety
     /// The CPU has the instruction set of `Self`; `from` points to four readable bytes for each lane.
     unsafe fn load(from: *const i8) -> Self::Weights;
-    /// The same four bytes for every lane.
+    /// Loads the same four bytes into every lane.
     ///
     /// # Safety
     /// The CPU has the instruction set of `Self`; `from` points to four readable bytes.
     unsafe fn splat(from: *const u8) -> Self::Inputs;
-    /// For each of the first `n` lanes a byte of each of four positions; the other lanes may hold anything.
+    /// Loads for each of the first `n` lanes a byte of each of four positions; the other lanes may hold anything.
     ///
     /// # Safety
     /// The CPU has the instruction set of `Self`; each of `from` points to `n` readable bytes; there are at least `n`

@@ -174,7 +174,7 @@ proptest! {
 
 #[test]
 fn the_largest_products_are_exact() {
-    // 16-bit sums of two of them would saturate
+    // Sums of two products in 16 bits would saturate.
     for (x, w) in [(255, 127), (255, -127), (128, -127)] {
         for isa in Int8Isa::available() {
             let requant = Requant { scale: vec![1.0; 33], bias: vec![0.0; 33], residual: Vec::new() };

@@ -43,7 +43,7 @@ pub(super) unsafe fn run_avx2<K: Int8Kernel>(kernel: K) {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512VnniBytes;
 
-/// The mask of the first `n` of 16 lanes.
+/// Returns the mask of the first `n` of 16 lanes.
 #[inline(always)]
 fn first_of_16(n: usize) -> __mmask16 {
     (((1u32 << n) - 1) & 0xffff) as __mmask16
@@ -126,7 +126,7 @@ unsafe fn load_8(from: *const u8, n: usize) -> __m128i {
     }
 }
 
-/// A byte of each of four positions for each of eight lanes.
+/// Loads a byte of each of four positions for each of eight lanes.
 ///
 /// # Safety
 /// The CPU has AVX2; each of `from` points to `n` readable bytes; `n` ≤ 8.

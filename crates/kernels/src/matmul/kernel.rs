@@ -50,8 +50,8 @@ pub(super) unsafe fn tile<S: Simd>(panel: &Panel, rows: &TileRows, n: usize) {
     unsafe { by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
 }
 
-/// The number of half vectors that `filters`, up to two vectors of them, take. One half alone gains nothing, since its
-/// inputs take as long to load.
+/// Returns the number of half vectors that `filters`, up to two vectors of them, take. One half alone gains nothing,
+/// since its inputs take as long to load.
 #[inline(always)]
 fn half_vectors<S: Simd>(filters: usize) -> usize {
     if S::HAS_HALF && filters > S::LANES { filters.div_ceil(S::LANES / 2) } else { 2 * filters.div_ceil(S::LANES) }
@@ -88,9 +88,9 @@ unsafe fn micro_kernel<S: Simd, const M: usize, const N: usize, const H: usize>(
         for i in 0..M {
             inputs[i] = rows.input.add(*rows.window_starts.get_unchecked(i) as usize);
         }
-        // positions whose output lines have been prefetched
+        // The number of positions whose output lines have been prefetched.
         let mut prefetched = 0;
-        // from behind the last column of a row to the first column of the next
+        // The step from behind the last column of a row to the first column of the next.
         let row_step = panel.row_stride.wrapping_sub((panel.columns.count - 1) * panel.columns.stride);
         for _ in 0..panel.kernel_rows {
             for column in 1..=panel.columns.count {
@@ -171,9 +171,10 @@ unsafe fn epilogue<S: Simd, const M: usize, const N: usize>(
     first: usize,
     sums: &[[S::Vector; N]; M],
 ) {
-    // SAFETY: by this function's contract: `lanes` filters are there behind each output and residual.
+    // SAFETY: by this function's contract: `lanes` values can be accessed from each output and residual on.
     unsafe {
-        // a copy for the loop below, which indexes at run time: the sums themselves must never need an address
+        // This is a copy for the loop below, which indexes at run time: the sums stay in registers only if their
+        // address is never taken.
         let mut done = [[S::splat(0.0); N]; M];
         for i in 0..M {
             for j in 0..N {
@@ -198,7 +199,7 @@ unsafe fn epilogue<S: Simd, const M: usize, const N: usize>(
         for i in 0..M {
             for j in 0..N {
                 let to = rows.output.add(*rows.output_starts.get_unchecked(i) as usize + first + j * S::LANES);
-                // the sum is the second argument, so that NaN stays NaN
+                // The sum is the second argument, so that NaN stays NaN.
                 S::store_partial(to, lanes(j), S::min(high, S::max(low, done[i][j])));
             }
         }

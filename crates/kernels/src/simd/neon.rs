@@ -6,8 +6,8 @@ use std::arch::aarch64::*;
 /// NEON: 32 registers of four lanes.
 ///
 /// A vector is one register and not two: the transforms of Winograd and the dense layers keep more than sixteen
-/// vectors, and all of them fit so. There is no prefetch: stable Rust lacks the instruction, and nobody has measured
-/// yet whether it pays.
+/// vectors, which fit into 32 registers. There is no prefetch: stable Rust lacks the instruction, and its benefit has
+/// not been measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Neon;
 

@@ -55,7 +55,7 @@ impl Simd for Avx512 {
     }
 }
 
-/// The mask of the first `n` of 16 lanes.
+/// Returns the mask of the first `n` of 16 lanes.
 #[inline(always)]
 fn first_of_16(n: usize) -> __mmask16 {
     (((1u32 << n) - 1) & 0xffff) as __mmask16
@@ -83,7 +83,8 @@ impl Simd for Avx2 {
         v
     }
 
-    /// Whole vectors are stored without a mask: a masked store took 6 ns on an AMD EPYC (Zen 3), another one 0.7 ns.
+    /// Whole vectors are stored without a mask: a masked store took 6 ns on an AMD EPYC (Zen 3), an unmasked one 0.7
+    /// ns.
     #[inline(always)]
     unsafe fn store_partial(to: *mut f32, n: usize, v: __m256) {
         // SAFETY: the trait demands AVX2 and `n` writable f32.
@@ -128,7 +129,7 @@ impl Simd for Avx2 {
             for i in 0..8 {
                 a[i] = _mm256_loadu_ps(from.add(i * from_stride));
             }
-            // pairs of rows, then fours, in each half of the registers; then the halves
+            // This transposes pairs of rows, then fours, in each half of the registers; then it exchanges the halves.
             for i in 0..4 {
                 b[2 * i] = _mm256_unpacklo_ps(a[2 * i], a[2 * i + 1]);
                 b[2 * i + 1] = _mm256_unpackhi_ps(a[2 * i], a[2 * i + 1]);
@@ -155,7 +156,7 @@ impl Simd for Avx2 {
 /// Eight lanes of ones, then eight of zeros: the eight lanes from lane `8 - n` on are the mask of the first `n`.
 static ONES_THEN_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// The mask of the first `n` of 8 lanes.
+/// Returns the mask of the first `n` of 8 lanes.
 ///
 /// # Safety
 /// The CPU has AVX2; `n` ≤ 8.

@@ -39,7 +39,7 @@ pub(super) unsafe fn multiply_point<S: Simd>(
         let has_two = block.filters - p * panel > S::LANES;
         let weights = weights.wrapping_add(p * panel * block.channels);
         for g in 0..groups {
-            // groups as equal as possible
+            // The groups are as equal as possible.
             let first = tiles.start + g * tiles.len() / groups;
             let n = tiles.start + (g + 1) * tiles.len() / groups - first;
             // SAFETY: the group lies within the range, and a panel of filters at each of its tiles: the stride of the
@@ -88,8 +88,8 @@ unsafe fn multiply_group<S: Simd>(group: &TileGroup, n: usize, has_two: bool) {
     unsafe { by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
 }
 
-/// `M` tiles × `N` vectors of filters, with all sums in registers; plain loops and no closures, as in
-/// [`matmul`](crate::matmul).
+/// The micro-kernel: `M` tiles × `N` vectors of filters, with all sums in registers. It has plain loops and no
+/// closures, as in [`matmul`](crate::matmul).
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`; the group has `M` tiles of `depth` readable inputs and two writable vectors

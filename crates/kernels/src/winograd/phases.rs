@@ -144,7 +144,7 @@ unsafe fn epilogue<S: Simd, const PAIRS: usize, const FULL: bool>(
                 }
             }
             if let Some(function) = args.function {
-                // a copy: the row itself must never need an address
+                // This is a copy: the row stays in registers only if its address is never taken.
                 let mut copy = row;
                 function.apply_to_vectors(&mut copy);
                 row = copy;
@@ -153,7 +153,7 @@ unsafe fn epilogue<S: Simd, const PAIRS: usize, const FULL: bool>(
                 if x >= tile.outputs[1] {
                     break;
                 }
-                // the sum is the second argument, so that NaN stays NaN
+                // The sum is the second argument, so that NaN stays NaN.
                 let v = S::min(high, S::max(low, row[x]));
                 let to = to.add(y * layout.row_stride + x * layout.pixel_stride);
                 if FULL {

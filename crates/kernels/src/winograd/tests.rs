@@ -35,7 +35,7 @@ fn index(grid: &BatchLayout, p: usize, y: usize, x: usize, k: usize) -> usize {
     grid.start + p * grid.picture_stride + y * grid.row_stride + x * grid.pixel_stride + k
 }
 
-/// Where a layer reads and writes.
+/// Returns the layouts that a layer reads and writes.
 fn grids(layout: &mut WinogradLayout) -> Vec<&mut BatchLayout> {
     let residual = if let Residual::At(grid) = &mut layout.residual { Some(grid) } else { None };
     [&mut layout.input, &mut layout.output].into_iter().chain(residual).collect()
@@ -115,8 +115,8 @@ impl Case {
         pixels.flat_map(move |[p, y, x]| (0..filters).map(move |f| [p, y, x, f]))
     }
 
-    /// The output at a position, before the activation, by the definition; with the sum of the absolute values of its
-    /// terms.
+    /// Returns the output at a position by the definition, before the activation, and the sum of the absolute values of
+    /// its terms.
     fn exact(&self, [p, y, x, f]: [usize; 4]) -> [f64; 2] {
         let mut sum = [f64::from(self.bias[f]), f64::from(self.bias[f].abs())];
         let mut add = |term: f64| sum = [sum[0] + term, sum[1] + term.abs()];
@@ -130,8 +130,8 @@ impl Case {
         sum
     }
 
-    /// ‖a − b‖ as a part of ‖b‖, and as a part of the norm of the sums of absolute terms, which does not vanish by
-    /// chance.
+    /// Returns the norm of the error relative to the norm of the exact outputs, and relative to the norm of the sums of
+    /// absolute terms, which does not vanish by chance.
     fn error(&self, output: &[f32]) -> [f64; 2] {
         let (mut difference, mut square, mut square_terms) = (0.0, 0.0, 0.0);
         for at @ [p, y, x, f] in self.positions() {

@@ -1,4 +1,4 @@
-//! How maps lie in memory, and how they are cut into tiles.
+//! How maps lie in memory, and how they are divided into tiles.
 
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ pub struct WinogradLayout {
 }
 
 impl BatchLayout {
-    /// True when `height` × `width` pixels of `channels` values of each picture lie within a slice of `len`.
+    /// Whether `height` × `width` pixels of `channels` values of each picture lie within a slice of `len`.
     pub(super) fn fits(&self, pictures: usize, [height, width]: [usize; 2], channels: usize, len: usize) -> bool {
         let strides =
             [(pictures - 1, self.picture_stride), (height - 1, self.row_stride), (width - 1, self.pixel_stride)];
@@ -38,7 +38,7 @@ impl BatchLayout {
         last.and_then(|last| last.checked_add(channels)).is_some_and(|end| end <= len)
     }
 
-    /// True when no two of these pixels share a value.
+    /// Whether no two of these pixels share a value.
     pub(super) fn is_disjoint(&self, pictures: usize, [height, width]: [usize; 2], channels: usize) -> bool {
         let row = (width - 1) * self.pixel_stride + channels;
         let map = (height - 1) * self.row_stride + row;
@@ -47,7 +47,7 @@ impl BatchLayout {
             && (pictures == 1 || self.picture_stride >= map)
     }
 
-    /// The first pixel of a tile.
+    /// Returns the offset of the first pixel of a tile.
     pub(super) fn tile_start(&self, tile: &PlacedTile) -> usize {
         let [y, x] = tile.at;
         self.start + tile.picture * self.picture_stride + y * self.row_stride + x * self.pixel_stride
@@ -62,13 +62,13 @@ impl WinogradLayout {
     pub(super) fn tiling(&self, tile: TileSize) -> Tiling {
         let outputs = tile.outputs();
         let tiles = self.size.map(|n| n.div_ceil(outputs));
-        // two outputs for each pair of points
+        // There are two outputs for each pair of points.
         let edge_pairs = self.size.map(|n| (n - (n.div_ceil(outputs) - 1) * outputs).div_ceil(2));
         Tiling { outputs, tiles, edge_pairs, size: self.size }
     }
 }
 
-/// How the outputs of a picture are cut into tiles.
+/// How the outputs of a picture are divided into tiles.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiling {
     /// Outputs of a tile, along a side.
@@ -101,7 +101,7 @@ pub(super) struct SortedTiles {
 }
 
 impl Tiling {
-    /// Tiles of a picture.
+    /// Returns the number of tiles of a picture.
     pub(super) fn count(&self) -> usize {
         self.tiles[0] * self.tiles[1]
     }
@@ -130,11 +130,11 @@ impl Tiling {
         SortedTiles { tiles, ends }
     }
 
-    /// The tiles of a block that have a value at a point of the transform.
+    /// Returns the tiles of a block that have a value at a point of the transform.
     pub(super) fn tiles_at(&self, tiles: &SortedTiles, point: usize) -> Range<usize> {
         let (side, ends) = (self.outputs + 2, tiles.ends);
         let pair = [point / side, point % side].map(|i| i / 2);
-        // every tile takes 0, ∞ and the first pair
+        // Every tile takes 0, ∞ and the first pair.
         let only_whole = [0, 1].map(|d| pair[d] > self.edge_pairs[d]);
         let start = if only_whole[1] { ends[0] } else { 0 };
         let end = match only_whole {

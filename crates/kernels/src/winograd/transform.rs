@@ -88,7 +88,7 @@ const fn line_constants(tile_pairs: usize, pairs: usize) -> LineConstants {
         let without = product(points, pairs, i);
         line.product_without[i] = to_f32(without);
         line.points[i] = p as f32;
-        // the divisor of the interpolation: the derivative of x ∏ (x² − pⱼ²) at p
+        // The divisor of the interpolation is the derivative of x ∏ (x² − pⱼ²) at p.
         let (mut divisor, mut power, mut j) = (0.0, 2.0 * p * p, 0);
         while j < pairs {
             divisor += without[j] * power;
@@ -132,7 +132,7 @@ pub(super) fn transform_kernels(
     }
 }
 
-/// Polynomials with the coefficients `g` at point `i`.
+/// Evaluates the polynomials with the coefficients `g` at point `i`.
 #[inline(always)]
 fn evaluate(tile_pairs: usize, g: [&[f64; KERNELS]; 3], i: usize) -> [f64; KERNELS] {
     let points = points(tile_pairs);

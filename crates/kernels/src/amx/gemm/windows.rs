@@ -19,8 +19,8 @@ pub(super) struct WindowGroup {
     pub run_stride: usize,
     /// The first position.
     pub first: usize,
-    /// The rows of the tile that are the first position and those behind it; the other rows are computed and not
-    /// written.
+    /// A bit for each row of the tile that is a position, in the order of the positions; the other rows are computed
+    /// and not written.
     pub rows: u16,
     /// The scale of the window in each row of the tile.
     pub scales: [f32; TILE_ROWS],
@@ -40,19 +40,19 @@ pub(super) struct InputWindows<'a, T: TileFormat> {
     conv: &'a AmxConv<T>,
     offsets: &'a GemmOffsets<'a>,
     input: &'a [T::Value],
-    /// How pictures are cut into strips, for a convolution that packs strips.
+    /// How pictures are divided into strips, for a convolution that packs strips.
     strips: Option<StripGrid>,
 }
 
-/// A picture cut into groups of neighbouring positions, the strips. The values of a strip have one scale, so the cut
-/// depends on the shape of the picture alone and not on the pictures beside it.
+/// A picture divided into groups of neighbouring positions, the strips. The values of a strip have one scale, so the
+/// division depends on the shape of the picture alone and not on the other pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct StripGrid {
     /// Height and width of the output.
     map: [usize; 2],
     /// Rows of the output in a strip.
     rows: usize,
-    /// Strips across.
+    /// The number of strips across.
     across: usize,
     /// Tile rows from one row of the output to the next, where a strip has several rows.
     tile_rows_apart: usize,
@@ -69,12 +69,12 @@ impl StripGrid {
         Self { map, rows, across, tile_rows_apart: apart.unwrap_or(0) }
     }
 
-    /// Strips of a picture.
+    /// Returns the number of strips of a picture.
     fn count(&self) -> usize {
         self.map[0].div_ceil(self.rows) * self.across
     }
 
-    /// The rows and the columns of a strip.
+    /// Returns the rows and the columns of a strip.
     fn strip(&self, index: usize) -> [Range<usize>; 2] {
         let first = index / self.across * self.rows;
         let rows = first..self.map[0].min(first + self.rows);
@@ -98,9 +98,9 @@ impl<'a, T: TileFormat> InputWindows<'a, T> {
         Self { conv, offsets, input, strips }
     }
 
-    /// The distance from a window to the one below it, in units of the distance from a window to the one beside it.
-    /// None where it differs between rows, or is no whole number of these units or of rows of the input. Panics when
-    /// the windows of a row are not one stride apart.
+    /// Returns the distance from a window to the one below it, in units of the distance from a window to the one beside
+    /// it. None where it differs between rows, or is no whole number of these units or of rows of the input. Panics
+    /// when the windows of a row are not one stride apart.
     fn rows_apart(conv: &AmxConv<T>, offsets: &GemmOffsets, [height, width]: [usize; 2]) -> Option<usize> {
         let (starts, step) = (offsets.window_starts, conv.shape.stride * conv.shape.channels);
         let in_row = |row: &[u32]| row.windows(2).all(|pair| pair[0] as usize + step == pair[1] as usize);
@@ -116,7 +116,7 @@ impl<'a, T: TileFormat> InputWindows<'a, T> {
         first.filter(|apart| is_even && is_whole(apart)).map(|apart| apart / step)
     }
 
-    /// The range of thread `i`: positions, or strips; and filters.
+    /// Returns the range of thread `i`: positions, or strips; and filters.
     pub(super) fn range(&self, i: usize, threads: usize, filters: usize) -> GemmRange {
         let positions = self.offsets.window_starts.len();
         match self.strips {
@@ -128,8 +128,8 @@ impl<'a, T: TileFormat> InputWindows<'a, T> {
         }
     }
 
-    /// The group that begins at `at`, in a range that ends at `end`, packed to `to` if it is not read in place; `at`
-    /// moves behind it.
+    /// Returns the group that begins at `at`, in a range that ends at `end`, packed to `to` if it is not read in place;
+    /// moves `at` behind the group.
     ///
     /// # Safety
     /// The CPU has the vectors of AMX's [`available`](super::super::available); `at` and `end` lie within the
@@ -152,8 +152,8 @@ impl<'a, T: TileFormat> InputWindows<'a, T> {
         }
     }
 
-    /// The windows from position `first` on, before `end`, read where they lie; none where few of them are equally far
-    /// apart or their rows do not fill tile rows.
+    /// Returns the windows from position `first` on, before `end`, to be read in place; none where few of them are
+    /// equally far apart or their rows do not fill tile rows.
     fn in_place(&self, first: usize, end: usize) -> Option<WindowGroup> {
         let [kernel_rows, depth] = self.conv.window_rows();
         let (&base, rest) = self.offsets.window_starts[first..end].split_first()?;
@@ -180,7 +180,7 @@ impl<'a, T: TileFormat> InputWindows<'a, T> {
         are_enough.then_some(WindowGroup { start, row_stride, run_stride, first, rows, ..WindowGroup::NONE })
     }
 
-    /// The windows from position `first` on, before `end`, packed one by one.
+    /// Packs the windows from position `first` on, before `end`, one by one.
     ///
     /// # Safety
     /// The same as for [`Self::group`].
@@ -212,8 +212,8 @@ impl<'a, T: TileFormat> InputWindows<'a, T> {
         group
     }
 
-    /// The part of the map that a strip sees, packed with one scale: if any value of it is infinite or NaN, all sums of
-    /// the strip are NaN.
+    /// Packs the part of the map that the windows of a strip cover, with one scale: if any of its values is infinite or
+    /// NaN, all sums of the strip are NaN.
     ///
     /// # Safety
     /// The same as for [`Self::group`].
@@ -224,7 +224,7 @@ impl<'a, T: TileFormat> InputWindows<'a, T> {
         let first = index / strips.count() * height * width + rows.start * width + columns.start;
         let step = self.conv.shape.stride * self.conv.shape.channels;
         let (starts, map_row) = (self.offsets.window_starts, self.offsets.row_stride);
-        // the packed rows of the input follow one another; the last row ends with the last window
+        // The packed rows of the input are contiguous; the last row ends with the last window.
         let last_values = (columns.len() - 1) * step + depth;
         let start = starts[first] as usize;
         let below = (starts[first + (rows.len() - 1) * width] as usize - start) / map_row.max(1);
