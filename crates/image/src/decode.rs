@@ -222,7 +222,7 @@ fn decode_png(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, DecodeE
     }
 }
 
-/// Decodes an AVIF and puts it on the background.
+/// Decodes an AVIF and blends it with the background.
 #[cfg(feature = "avif")]
 fn decode_avif(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
     let super::avif::StillPicture { width, height, samples, has_alpha, orientation } =

@@ -66,7 +66,7 @@ fn is_avif(bytes: &[u8]) -> bool {
     let Some((length, _)) = bytes.split_first_chunk().filter(|_| bytes.get(4..8) == Some(b"ftyp")) else {
         return false;
     };
-    // A version number stands between the major brand and the compatible ones.
+    // The major brand is followed by a version number, then by the compatible brands.
     let brands = bytes[..bytes.len().min(u32::from_be_bytes(*length) as usize)].as_chunks::<4>().0.iter();
     brands.enumerate().any(|(at, brand)| at >= 2 && at != 3 && (brand == b"avif" || brand == b"avis"))
 }

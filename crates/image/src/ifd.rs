@@ -138,8 +138,8 @@ struct Header {
     is_big_tiff: bool,
 }
 
-/// Reads the first four bytes. Some programs write the magic number 42 in the wrong byte order; like Pillow, this obeys
-/// the letters `II` and `MM`.
+/// Reads the first four bytes. Some programs write the magic number 42 in the wrong byte order; like Pillow, this takes
+/// the byte order from the letters `II` and `MM`.
 fn header(bytes: &[u8]) -> Option<Header> {
     let (big_endian, is_big_tiff) = match bytes.first_chunk()? {
         b"MM\0\x2a" | b"MM\x2a\0" => (true, false),

@@ -32,8 +32,8 @@
 //! 1. `decode.rs`: the rules for all formats, and the dispatch. `format.rs` detects the format, `header.rs` and
 //!    `footprint.rs` read sizes and estimate memory before anything is decoded.
 //! 2. The decoders of this crate: `jpeg/` (with the pixels of libjpeg-turbo), `tiff/`, `gif.rs`, `bmp.rs`, `icon.rs`,
-//!    `pnm.rs`; `avif/` puts together the frames that rav1d decodes (feature `avif`). The crate `image` decodes PNG,
-//!    WebP and QOI; `png.rs` and `webp.rs` repair such files and read their chunks. `ifd.rs` and `lzw.rs` serve several
+//!    `pnm.rs`; `avif/` composes the frames that rav1d decodes (feature `avif`). The crate `image` decodes PNG, WebP
+//!    and QOI; `png.rs` and `webp.rs` repair such files and read their chunks. `ifd.rs` and `lzw.rs` serve several
 //!    formats.
 //! 3. `exif.rs` finds the orientation of a picture and `orientation.rs` applies it.
 //! 4. `recipe.rs`: the preprocessing of a network's weights. `resize.rs` computes the weights of Pillow's filters, and
@@ -91,19 +91,19 @@ pub struct RgbImage {
 }
 
 impl RgbImage {
-    /// A picture of one colour.
+    /// Makes a picture of one colour.
     pub fn filled(width: usize, height: usize, colour: [u8; 3]) -> Self {
         Self { width, height, data: colour.repeat(width * height) }
     }
 
-    /// The picture whose pixel at column `x`, row `y` is `colour(x, y)`.
+    /// Makes the picture whose pixel at column `x`, row `y` is `colour(x, y)`.
     pub fn from_fn(width: usize, height: usize, colour: impl Fn(usize, usize) -> [u8; 3]) -> Self {
         let colour = &colour;
         let data = (0..height).flat_map(|y| (0..width).flat_map(move |x| colour(x, y))).collect();
         Self { width, height, data }
     }
 
-    /// The bytes of row `y`, `width` × 3 of them; panics when there is no such row.
+    /// Returns the bytes of row `y`, `width` × 3 of them; panics when there is no such row.
     pub fn row(&self, y: usize) -> &[u8] {
         &self.data[y * self.width * 3..(y + 1) * self.width * 3]
     }

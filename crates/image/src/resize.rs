@@ -81,8 +81,8 @@ pub fn resize(src: &RgbImage, width: usize, height: usize, filter: Filter) -> Rg
     resize_crop(src, [height, width], filter, [0, 0], [height, width])
 }
 
-/// A window of `size` pixels at `offset` of the picture resized to `full`, without computing the rest. Each pair is a
-/// height and a width, `offset` is the top and the left of the window.
+/// Returns the window of `size` pixels at `offset` of the picture resized to `full`, without computing the rest. Each
+/// pair is a height and a width, `offset` is the top and the left of the window.
 ///
 /// Panics when the window is not inside the resized picture.
 pub fn resize_crop(src: &RgbImage, full: [usize; 2], filter: Filter, offset: [usize; 2], size: [usize; 2]) -> RgbImage {

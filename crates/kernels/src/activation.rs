@@ -59,8 +59,8 @@ impl Function<Isa> {
     }
 }
 
-/// The values that the activation is applied to: the `n` values at each of `starts` can be read and written, and
-/// nobody else accesses them.
+/// The values that the activation is applied to: the `n` values at each of `starts` can be read and written, and nobody
+/// else accesses them.
 struct Each<'a, E> {
     activation: Activation,
     to: *mut E,

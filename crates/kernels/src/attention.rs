@@ -152,8 +152,7 @@ impl Attention {
     /// Computes the first `windows` windows over f32 by `threads` threads of the pool that it is called on. Keys and
     /// values lie in one slice, which may be that of the queries. The contents of `scratch` do not matter.
     ///
-    /// Panics when a token lies outside its slice, or the scratch is shorter than
-    /// [`scratch_len`](Self::scratch_len).
+    /// Panics when a token lies outside its slice, or the scratch is shorter than [`scratch_len`](Self::scratch_len).
     pub fn run(
         &self,
         threads: usize,

@@ -222,8 +222,8 @@ impl<E: Element> Positions<'_, E> {
     /// The CPU has the instruction set; `channels` values can be read at `x`.
     #[inline(always)]
     unsafe fn sum<M: MapElements<Element = E>>(&self, x: *const E, of: impl Fn(V<M>, usize) -> V<M>) -> f32 {
-        // SAFETY: by this function's contract: `lanes` values are left from `at` on; no vector has more lanes than
-        // the array.
+        // SAFETY: by this function's contract: `lanes` values are left from `at` on; no vector has more lanes than the
+        // array.
         unsafe {
             let mut sums = [M::Simd::splat(0.0); 2];
             let mut at = 0;

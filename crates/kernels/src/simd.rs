@@ -1,5 +1,5 @@
-//! Vectors of f32: one trait, `Simd`, implemented for each instruction set, and [`Isa`], the instruction set chosen
-//! at run time.
+//! Vectors of f32: one trait, `Simd`, implemented for each instruction set, and [`Isa`], the instruction set chosen at
+//! run time.
 //!
 //! A kernel is written once, generic over `Simd`, with every function `inline(always)`. It implements `SimdKernel`;
 //! `Isa::run` checks that the CPU has the instruction set and inlines the kernel into a function compiled for its

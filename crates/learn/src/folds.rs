@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// The rows cannot be divided into so many folds.
+/// The error of rows that cannot be divided into the folds.
 #[derive(Debug, PartialEq, Error)]
 pub enum FoldError {
     /// The largest class has fewer rows than there are folds.

@@ -171,7 +171,7 @@ pub(super) fn decode(
 }
 
 impl ScanDecoder<'_> {
-    /// Decodes the blocks of an MCU; blocks beyond the edge of the component are thrown away.
+    /// Decodes the blocks of an MCU; blocks beyond the edge of the component are discarded.
     fn mcu(&mut self, coefficients: &mut CoefficientBuffer, column: usize, row: usize) -> Option<()> {
         let alone = self.scan.components.len() == 1;
         let mut filling = BlockGroup::ZERO;

@@ -160,7 +160,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// Decodes the next symbol of `table`: its upper half (for AC a run of zeros), its lower half (a number of bits),
-    /// and the value in so many bits behind the code. Returns none where the bits are no code.
+    /// and the value in that number of bits behind the code. Returns none where the bits are no code.
     #[inline(always)]
     pub(super) fn symbol_and_value(&mut self, table: &HuffmanTable) -> Option<(u32, u32, i32)> {
         if self.count < 31 {

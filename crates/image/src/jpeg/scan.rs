@@ -278,7 +278,7 @@ impl BufferedScan<'_, '_> {
         Ok(())
     }
 
-    /// Decodes the scan MCU by MCU; blocks beyond the edge of a component are thrown away.
+    /// Decodes the scan MCU by MCU; blocks beyond the edge of a component are discarded.
     #[inline(always)]
     fn interleaved(&mut self) -> Result<(), DecodeError> {
         let (mcus, mcu_rows) = self.frame.mcus();

@@ -75,7 +75,7 @@ fn change(bytes: &mut Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) {
     }
 }
 
-/// Corrects the checksums of a PNG, so that the decoder accepts its changes.
+/// Corrects the checksums of a changed PNG, so that the decoder does not refuse it at once.
 fn believed(bytes: &mut [u8]) {
     if !bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
         return;
@@ -139,7 +139,7 @@ fn a_palette_that_is_cut_is_an_error() {
     assert!(error.kind == DecodeErrorKind::Corrupt && error.detail.contains("a palette of 4 bytes"), "{error}");
 }
 
-/// Returns the most memory that this process has held, in MB; 0 where the system does not tell it.
+/// Returns the most memory that this process has held, in MB; 0 where the system does not report it.
 fn peak_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -171,7 +171,7 @@ fn a_header_that_promises_too_much_is_refused_unread() {
     let mut png = golden("image_rgb.png");
     png[16..20].copy_from_slice(&60_000u32.to_be_bytes());
     png[20..24].copy_from_slice(&60_000u32.to_be_bytes());
-    // With the right checksum the decoder believes the size in the header.
+    // With the right checksum the decoder accepts the header.
     let sum = crc(&png[12..29]);
     png[29..33].copy_from_slice(&sum.to_be_bytes());
     assert_eq!(dimensions(&png), Some((60_000, 60_000)));

@@ -73,7 +73,7 @@ fn decode_samples(bytes: &[u8], layout: &PageLayout, max_pixels: u64, pad: bool)
     Ok(levels)
 }
 
-/// Converts the samples to a colour type that `to_rgb` puts on a background.
+/// Converts the samples to a colour type that `to_rgb` blends with a background.
 fn to_colour_type(mut levels: Vec<u8>, layout: &PageLayout) -> (ColorType, Vec<u8>) {
     let (colours, kept_samples) = (layout.colours.count(), layout.kept_samples());
     let has_alpha = layout.alpha != Alpha::None;

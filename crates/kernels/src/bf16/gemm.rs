@@ -152,8 +152,8 @@ unsafe fn micro_kernel<B: Bf16Simd, const M: usize, const N: usize>(args: &RunAr
     let conv = args.conv;
     let (offsets, pairs, lanes) = (args.offsets, conv.depth.div_ceil(2), B::Simd::LANES);
     // SAFETY: by this function's contract: the loops read every value of `M` windows, and two vectors of weights for
-    // each pair, which are zero behind the last filter; `wrapping_add` moves a pointer beyond
-    // its window only after the last row.
+    // each pair, which are zero behind the last filter; `wrapping_add` moves a pointer beyond its window only after the
+    // last row.
     unsafe {
         let mut sums = [[B::Simd::splat(0.0); N]; M];
         for i in 0..M {

@@ -70,8 +70,8 @@ fn half_vectors<S: Simd>(filters: usize) -> usize {
 #[allow(clippy::needless_range_loop)]
 unsafe fn micro_kernel<S: Simd, const M: usize, const N: usize, const H: usize>(panel: &Panel, rows: &TileRows) {
     // SAFETY: by this function's contract: the loops read every value of `M` windows, and as many times two vectors of
-    // weights, which are zero behind the last filter; `wrapping_add` moves a pointer beyond its
-    // window only after the last row.
+    // weights, which are zero behind the last filter; `wrapping_add` moves a pointer beyond its window only after the
+    // last row.
     unsafe {
         let mut sums = [[S::splat(0.0); N]; M];
         let mut halves = [[S::Half::splat(0.0); H]; M];

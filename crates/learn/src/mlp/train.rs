@@ -210,8 +210,7 @@ pub(super) fn train(
     Ok(model)
 }
 
-/// scikit-learn's `solver="lbfgs"`: iterations are counted as epochs; batches, orders and early stopping do not
-/// apply.
+/// scikit-learn's `solver="lbfgs"`: iterations are counted as epochs; batches, orders and early stopping do not apply.
 fn lbfgs(params: &MlpParams, data: Samples, start: &[Dense], on_epoch: OnEpoch) -> Result<Mlp, MlpError> {
     let Samples { x, y, rows, classes, weights } = data;
     let MlpParams { activation, alpha, label_smoothing, max_iter, max_fun, tol: gtol, .. } = *params;
@@ -248,8 +247,8 @@ struct Patience<'a> {
 }
 
 impl Patience<'_> {
-    /// Whether training is over after an epoch of this loss; `better` says whether the validation score
-    /// has risen, where there is one.
+    /// Whether training is over after an epoch of this loss; `better` says whether the validation score has risen,
+    /// where there is one.
     fn is_over(&mut self, loss: f64, better: Option<bool>, optimizer: &mut Optimizer) -> bool {
         let better = better.unwrap_or(loss <= self.best_loss - self.params.tol);
         self.best_loss = self.best_loss.min(loss);

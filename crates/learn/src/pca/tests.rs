@@ -91,7 +91,7 @@ fn both_routes_agree() {
     assert_golden(&covariance.finish(&params(Components::Count(11), false)).expect("a PCA"), &table, &eleven(case));
 }
 
-/// The case without its last component, which has no variance.
+/// Returns the case without its last component, which has no variance.
 fn eleven(case: &Value) -> Value {
     let mut case = case.clone();
     for (key, count) in [
