@@ -1,23 +1,23 @@
-//! Addresses, as they stand where paths may stand.
+//! Remote addresses, which may be given in place of paths.
 
 use std::path::Path;
 
-/// Where a file lies that is not on this machine.
+/// The address of a file on another machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Address<'a> {
-    /// Of http or https.
+    /// An http or https URL.
     Url(&'a str),
-    /// In a bucket.
+    /// An object in a bucket.
     Object {
         /// `s3://bucket`
         bucket: &'a str,
-        /// The key of an object, or how the keys of several begin.
+        /// The key of an object, or the prefix of the keys of several.
         key: &'a str,
     },
 }
 
 impl<'a> Address<'a> {
-    /// The address that stands in the place of a path; none for a path.
+    /// The address that `path` holds; none where it is a path of this machine.
     pub fn of(path: &'a Path) -> Option<Self> {
         let text = path.to_str()?;
         let (scheme, rest) = text.split_once("://")?;

@@ -1,5 +1,5 @@
-//! The body of an answer: its beginning is there, and the rest is read on, from another answer to the same request
-//! where the connection breaks.
+//! The body of an answer: its beginning is in memory, the rest is read from the connection. Where the connection
+//! breaks, the request is sent again, and the reader goes on at the same byte.
 
 use std::fmt;
 use std::io::{self, Cursor, ErrorKind, Read};
@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use crate::client::{Client, Problem, Rules};
 use crate::http::{self, HeaderMap, Request, header};
 
-/// So many bytes of a body are read before it is handed over: most bodies are shorter.
+/// Bytes of a body that are read before the answer is returned; most bodies are shorter.
 pub(crate) const BEGINNING: u64 = 1 << 20;
-/// A body may be as slow as so many bytes a second.
+/// Bytes a second below which a body is given up.
 const SLOWEST: u64 = 16 << 10;
 
 /// The body of an answer.
@@ -20,21 +20,21 @@ pub struct Body {
     rest: Option<Box<Rest>>,
 }
 
-/// The bytes behind the beginning.
+/// The bytes after the beginning, and the request that gives them again.
 struct Rest {
     reader: Timed,
-    /// Bytes of the body that were handed over.
+    /// Bytes of the body that were returned to the caller, the beginning included.
     at: u64,
     length: u64,
     version: Version,
     client: Client,
     request: Arc<Request<Vec<u8>>>,
     rules: Rules,
-    /// Answers that broke.
+    /// Answers whose connection broke.
     broken: u32,
 }
 
-/// The words by which a server tells versions apart.
+/// `ETag` and `Last-Modified`: they change when the file changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Version([Option<String>; 2]);
 
@@ -52,7 +52,7 @@ impl fmt::Debug for Body {
 }
 
 impl Body {
-    /// All of it.
+    /// A body that is in memory as a whole.
     pub(crate) fn held(bytes: Vec<u8>) -> Self {
         Self { start: Cursor::new(bytes), rest: None }
     }
@@ -71,7 +71,7 @@ impl Body {
         Self { start: Cursor::new(start), rest: Some(Box::new(rest)) }
     }
 
-    /// The bytes, where all of them are there.
+    /// The bytes, where the whole body is in memory.
     pub fn into_held(self) -> Result<Vec<u8>, Self> {
         if self.rest.is_none() { Ok(self.start.into_inner()) } else { Err(self) }
     }
@@ -112,7 +112,7 @@ impl Rest {
         }
     }
 
-    /// Asks anew, and reads up to where the last answer broke.
+    /// Sends the request again, and skips the bytes that the caller has.
     fn begin_again(&mut self) -> io::Result<()> {
         let answer = self.client.ask(&self.request, &self.rules).map_err(io::Error::other)?;
         let is_same = answer.status.is_success()
@@ -124,10 +124,10 @@ impl Rest {
             return Err(io::Error::other(Problem::Unreachable { reason: CHANGED.into() }));
         }
         self.reader = rest.reader;
-        // what was handed over begins with at least as much as the new answer does
+        // the caller has at least [`BEGINNING`] bytes, and `start` holds no more
         let passed = start.into_inner().len() as u64;
         let skipped = io::copy(&mut self.reader.by_ref().take(self.at - passed), &mut io::sink());
-        // where it breaks again, the next read will tell
+        // the connection broke again: the next read fails, and the request is repeated
         if skipped.unwrap_or(0) < self.at - passed {
             self.reader.end = Instant::now();
         }
@@ -137,14 +137,14 @@ impl Rest {
 
 const CHANGED: &str = "it changed while it was read; run again";
 
-/// A reader that gives up on a server that sends a byte now and then.
+/// A reader with a deadline, for servers that send a byte now and then.
 pub(crate) struct Timed {
     reader: Box<dyn Read + Send>,
     end: Instant,
 }
 
 impl Timed {
-    /// For a body of so many bytes.
+    /// A reader of `length` bytes, which gives up after `patience` and a second for each 16 KiB.
     pub(crate) fn new(reader: impl Read + Send + 'static, length: u64, patience: Duration) -> Self {
         let time = patience + Duration::from_secs(length / SLOWEST);
         Self { reader: Box::new(reader), end: Instant::now() + time }

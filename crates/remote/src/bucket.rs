@@ -19,7 +19,7 @@ pub struct Object {
     pub bytes: u64,
     /// Nanoseconds since 1970.
     pub modified: u64,
-    /// The store's word for this version of it.
+    /// The store's identifier of this version.
     pub etag: Option<String>,
 }
 
@@ -32,7 +32,7 @@ pub enum BucketError {
     Forbidden(String),
     #[error(transparent)]
     Problem(#[from] Problem),
-    /// A setting that is missing or wrong, or an answer that nobody understands.
+    /// A setting that is missing or wrong, or an answer that cannot be parsed.
     #[error("{0}")]
     Other(String),
 }

@@ -1,4 +1,5 @@
-//! Repeats a request as long as that may help, and tells one answer that cannot be had from a server that is down.
+//! Repeats a request as long as that may help, and distinguishes a single request that fails from a server that is
+//! down.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -15,31 +16,32 @@ use crate::http::{
     self, Connections, Failure, HeaderMap, MOST_HOPS, Method, Patience, Request, StatusCode, Uri, header,
 };
 
-/// So long a host that nobody has reached is not asked again, and so long one that was there before.
+/// How long requests to a host fail at once: `DEAD` where it has never answered and others do, `DOWN` where it is down.
 const DEAD: Duration = Duration::from_secs(60);
 const DOWN: Duration = Duration::from_secs(5);
-/// Hosts that are remembered.
+/// Most hosts whose state is kept.
 const MOST_HOSTS: usize = 4096;
-/// Bytes of an answer that is no success.
+/// Most bytes that are read of an answer with an error status.
 const COMPLAINT: u64 = 1 << 16;
-/// Bytes that a body without a length has time for.
+/// The length that the deadline of a body without `Content-Length` assumes.
 const UNKNOWN: u64 = 8 << 20;
-/// How soon a wish to stop is noticed.
+/// How often a pause looks at [`Rules::stop`].
 const NOTICE: Duration = Duration::from_millis(50);
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Problem {
-    /// It cannot be had, though other answers can: from other hosts, or others from this one.
+    /// This request fails, though other hosts, or other requests to this host, are answered.
     #[error("{reason}")]
     Unreachable { reason: String },
     /// The host is down, or the network.
     #[error("{host} cannot be reached: {reason}")]
     Down { host: String, reason: String },
-    /// Nobody needs to try again: an address that is none, a certificate that is not trusted, redirects in a circle.
+    /// Another attempt will not help: the address is invalid, a certificate is not trusted, or redirects go in a
+    /// circle.
     #[error("{reason}")]
     Refused { reason: String },
-    /// Somebody wanted to stop.
+    /// [`Rules::stop`] was set.
     #[error("the work was stopped")]
     Stopped,
 }
@@ -49,9 +51,9 @@ pub enum Problem {
 pub struct Rules {
     /// Whether redirects are followed.
     pub follow: bool,
-    /// Of a body without a length no more is read than one byte over this.
+    /// A longer body is not read; of a body without a length, one byte more than this is read.
     pub most: u64,
-    /// Ends every wait once it is raised.
+    /// Ends every pause once it is set.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -60,7 +62,7 @@ pub struct Rules {
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// Bytes of the body, as the server tells or as they were; none after HEAD where the server does not tell.
+    /// Bytes of the body: `Content-Length`, or as many as were read; none after HEAD without `Content-Length`.
     pub length: Option<u64>,
     pub body: Body,
 }
@@ -72,7 +74,7 @@ impl Answer {
     }
 }
 
-/// Asks servers. A clone shares connections and what is known of hosts.
+/// Sends requests. Clones share the connections and the states of hosts.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Inner>);
 
@@ -90,14 +92,14 @@ struct Inner {
 struct Host {
     /// A request that it has answered.
     good: Option<Arc<Request<Vec<u8>>>>,
-    /// Until when, and why, it is thought not to be there.
+    /// Until when requests to it fail at once, and with which problem.
     dead: Option<(Instant, Problem)>,
-    /// It asks to be left alone until then.
+    /// The time before which it is not asked again, from `Retry-After`.
     until: Option<Instant>,
 }
 
 impl Client {
-    /// With the proxies that the environment names.
+    /// A client with the proxies in the environment variables.
     pub fn new(patience: Patience) -> Self {
         let connections = Connections::new(Proxy::try_from_env(), patience);
         let (hosts, answered) = Default::default();
@@ -114,7 +116,7 @@ impl Client {
         self.0.answered.load(Ordering::Relaxed)
     }
 
-    /// The answer to a request, whatever its status, once there is one that does not ask to come back later.
+    /// The answer to a request, whatever its status, unless that asks to try again later: then the request is repeated.
     pub fn ask(&self, request: &Arc<Request<Vec<u8>>>, rules: &Rules) -> Result<Answer, Problem> {
         let host = origin(request.uri());
         if let Some(problem) = self.known(&host) {
@@ -141,12 +143,12 @@ impl Client {
             };
             repetition += 1;
             if repetition > self.0.patience.repetitions || alive.elapsed() > self.0.patience.silence {
-                // a server whose bodies break is there
+                // the server answered, and only the body broke: it is not down
                 return Err(if has_head { Problem::Unreachable { reason } } else { self.give_up(host, reason, rules) });
             }
             let pause = self.0.patience.pause(repetition, wait);
             if wait.is_some() {
-                // everybody waits, and a server that speaks lives
+                // all requests to this host wait, and the time of silence begins anew
                 alive = Instant::now() + pause;
                 self.hosts().entry(host.clone()).or_default().until = Some(alive);
             } else {
@@ -155,17 +157,17 @@ impl Client {
         }
     }
 
-    /// Why a host is not worth asking just now.
+    /// The problem of a host that is not to be asked at this time.
     fn known(&self, host: &str) -> Option<Problem> {
         let hosts = self.hosts();
         let host = hosts.get(host)?;
         let (until, problem) = host.dead.as_ref()?;
-        // it may have been the network, which is back
+        // the network may have been down, and is up since another host has answered
         let is_old = matches!(problem, Problem::Down { .. }) && host.good.is_none() && self.has_answered();
         (Instant::now() < *until && !is_old).then(|| problem.clone())
     }
 
-    /// Waits until the host wants to be asked again.
+    /// Waits until the time that the host named in `Retry-After`.
     fn wait_for(&self, host: &str, rules: &Rules) -> Result<(), Problem> {
         let until = self.hosts().get(host).and_then(|host| host.until);
         until.map_or(Ok(()), |until| pause_for(until.saturating_duration_since(Instant::now()), &rules.stop))
@@ -181,8 +183,7 @@ impl Client {
         host.good.get_or_insert_with(|| request.clone());
     }
 
-    /// Finds out whether it is this request alone that nobody answers: a host that has answered before is asked for
-    /// that again.
+    /// Finds out whether only this request fails: a request that the host has answered before is sent again.
     fn give_up(&self, host: String, reason: String, rules: &Rules) -> Problem {
         let good = self.hosts().get(&host).and_then(|host| host.good.clone());
         let is_down = match &good {
@@ -199,7 +200,7 @@ impl Client {
         problem
     }
 
-    /// One request and its answer, redirects included; or why its body broke.
+    /// Sends a request once and follows its redirects. The inner failure is that of a body that broke.
     fn attempt(&self, request: &Arc<Request<Vec<u8>>>, rules: &Rules) -> Result<Result<Answer, Failure>, Failure> {
         let mut hop = request.clone();
         for _ in 0..=MOST_HOPS {
@@ -248,12 +249,12 @@ impl Client {
             })
         };
         if !status.is_success() {
-            // its complaint is of use where it comes
+            // the message in the body is of use, but may be incomplete
             read(&mut start, COMPLAINT).ok();
             return Ok(Answer { status, headers, length: Some(start.len() as u64), body: Body::held(start) });
         }
         match length {
-            // nobody will read it
+            // the caller will not read it
             Some(length) if length > rules.most => {
                 Ok(Answer { status, headers, length: Some(length), body: Body::held(Vec::new()) })
             }
@@ -273,7 +274,7 @@ impl Client {
             None => {
                 read(&mut start, BEGINNING)?;
                 if start.len() as u64 == BEGINNING {
-                    // one at a time: nobody knows how much memory it takes
+                    // one at a time, since such a body may take up to `rules.most` bytes of memory
                     static LONG: Mutex<()> = Mutex::new(());
                     let _alone = LONG.lock().unwrap_or_else(PoisonError::into_inner);
                     read(&mut start, (rules.most + 1).saturating_sub(BEGINNING))?;
@@ -291,17 +292,17 @@ impl Client {
 /// Scheme, host and port.
 fn origin(uri: &Uri) -> String {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
-    // a password is nobody's business
+    // without user and password, since the host is shown in errors
     let host = authority.rsplit('@').next().unwrap_or_default();
     format!("{}://{}", uri.scheme_str().unwrap_or_default(), host.to_ascii_lowercase())
 }
 
-/// A number of 0..1, so that those who were refused together do not come back together.
+/// A random number in 0..1: requests that failed together are then not repeated together.
 fn share() -> f64 {
     RandomState::new().hash_one(()) as f64 / u64::MAX as f64
 }
 
-/// Sleeps, unless somebody wants to stop.
+/// Sleeps until `stop` is set, `pause` at most.
 fn pause_for(pause: Duration, stop: &AtomicBool) -> Result<(), Problem> {
     let end = Instant::now() + pause;
     loop {

@@ -1,4 +1,4 @@
-//! One request and its answer. Redirects are the caller's, since it depends on the caller where they may lead.
+//! One request and its answer. Redirects are returned, since the caller decides to which servers they may lead.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use ureq::{Agent, Body, Proxy, Timeout};
 
 use crate::time;
 
-/// Redirects in a row.
+/// Most redirects in a row.
 pub const MOST_HOPS: usize = 10;
-/// Connections that are kept open while nobody uses them.
+/// Most idle connections that are kept open.
 const MOST_IDLE: usize = 1024;
 
 /// How long a server may take for each step.
@@ -23,11 +23,11 @@ pub struct Patience {
     pub answer: Duration,
     /// From one piece of the body to the next.
     pub read: Duration,
-    /// From one sign of life to the next, repetitions included.
+    /// To answer at all, repetitions included; also the time of a body beyond that for its length.
     pub silence: Duration,
-    /// Before the first repetition; doubled for each one more.
+    /// The pause before the first repetition; it doubles with each one more.
     pub pause: Duration,
-    /// Repetitions without a byte more.
+    /// Most repetitions of a request.
     pub repetitions: u32,
 }
 
@@ -46,14 +46,14 @@ impl Default for Patience {
     }
 }
 
-/// Where machines in a cloud ask for their credentials.
+/// The metadata service, which gives machines in a cloud their credentials.
 pub(crate) const METADATA: &str = "169.254.169.254";
 
 /// Longest pause that a server may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Patience {
-    /// The pause before a repetition, the first of which is 1; `wished` is what the server asks for.
+    /// The pause before a repetition, counted from 1; `wished` is the pause that the server asks for.
     pub fn pause(&self, repetition: u32, wished: Option<Duration>) -> Duration {
         let own = self.pause * 2_u32.saturating_pow(repetition.saturating_sub(1));
         wished.unwrap_or(own).min(LONGEST_PAUSE)
@@ -65,7 +65,7 @@ impl Patience {
 pub enum Failure {
     /// To try again may help.
     Passing { reason: String, wait: Option<Duration> },
-    /// Nobody can be reached: the cable is out, or the name is wrong.
+    /// There is no connection: the network is down, or the name of the host is wrong.
     Unreachable { reason: String },
     /// To try again will not help.
     Lasting { reason: String, hint: Option<&'static str> },
@@ -82,7 +82,7 @@ impl Failure {
         Self::Lasting { reason: reason.into(), hint: None }
     }
 
-    /// The failure that a status means which asks the client to come back later.
+    /// The failure for a status that asks the client to try again later.
     pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
         let later = matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..);
         let wait = || time::wait(text(headers, header::RETRY_AFTER)?);
@@ -103,9 +103,9 @@ pub fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str
 /// Keeps connections open. A clone shares them.
 #[derive(Clone, Debug)]
 pub struct Connections {
-    /// Trusts whom the platform trusts.
+    /// Trusts the certificates of the platform.
     agent: Agent,
-    /// Trusts Mozilla's list, for machines that have none.
+    /// Trusts Mozilla's certificates, for machines without a list of their own.
     bare: Agent,
 }
 
@@ -127,7 +127,7 @@ impl Connections {
 }
 
 fn send(agent: &Agent, request: &Request<Vec<u8>>) -> Result<Response<Body>, ureq::Error> {
-    // a proxy has another one than we
+    // on a proxy these addresses name another machine
     let is_local = is_loopback(request.uri()) || request.uri().host() == Some(METADATA);
     let (parts, body) = request.clone().into_parts();
     match body.is_empty() {
@@ -136,7 +136,7 @@ fn send(agent: &Agent, request: &Request<Vec<u8>>) -> Result<Response<Body>, ure
     }
 }
 
-/// No proxy knows this machine as itself.
+/// Sends a request to this machine without a proxy.
 fn configured<B: ureq::AsSendBody>(agent: &Agent, request: Request<B>, is_local: bool) -> Request<B> {
     if is_local { agent.configure_request(request).proxy(None).build() } else { request }
 }
@@ -162,7 +162,7 @@ fn agent(proxy: Option<Proxy>, patience: Patience, roots: RootCerts) -> Agent {
     config.new_agent()
 }
 
-/// An address of http or https.
+/// Parses an address of http or https.
 pub fn parse(url: &str) -> Result<Uri, Failure> {
     let uri: Uri = url.parse().map_err(|error| Failure::lasting(format!("{url} is no address: {error}")))?;
     match (uri.scheme_str(), uri.host()) {
@@ -171,7 +171,7 @@ pub fn parse(url: &str) -> Result<Uri, Failure> {
     }
 }
 
-/// Where an answer from `uri` leads on to, if it does.
+/// The address to which an answer from `uri` redirects, if it does.
 pub fn redirect(uri: &Uri, status: StatusCode, headers: &HeaderMap) -> Result<Option<Uri>, Failure> {
     match text(headers, header::LOCATION) {
         Some(location) if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) => resolve(uri, location).map(Some),
@@ -179,7 +179,7 @@ pub fn redirect(uri: &Uri, status: StatusCode, headers: &HeaderMap) -> Result<Op
     }
 }
 
-/// Where `location` leads from `uri`.
+/// The address of `location`, which may be relative to `uri`.
 fn resolve(uri: &Uri, location: &str) -> Result<Uri, Failure> {
     let location = location.split('#').next().unwrap_or_default();
     let scheme = uri.scheme_str().unwrap_or("https");
@@ -216,12 +216,12 @@ fn failure(error: &ureq::Error) -> Failure {
     const BROKEN: [ErrorKind; 5] = [ConnectionReset, ConnectionAborted, BrokenPipe, UnexpectedEof, TimedOut];
     let reason = error.to_string();
     match error {
-        // TLS puts its complaints into this kind
+        // errors of TLS have this kind
         ureq::Error::Io(io) if io.kind() == InvalidData => Failure::Lasting { reason, hint: Some(TRUST) },
         ureq::Error::Io(io) if BROKEN.contains(&io.kind()) => Failure::passing(reason),
-        // refused, no way there, or a name that nobody knows, which has no kind of its own
+        // refused, no route, or an unknown name, for which there is no `ErrorKind`
         ureq::Error::Io(_) | ureq::Error::HostNotFound => Failure::Unreachable { reason },
-        // a wall that swallows everything, or a proxy that never answers
+        // a firewall that drops packets, or a proxy that does not answer
         ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => Failure::Unreachable { reason },
         ureq::Error::Rustls(_) | ureq::Error::Tls(_) => Failure::Lasting { reason, hint: Some(TRUST) },
         ureq::Error::Timeout(_) | ureq::Error::Protocol(_) | ureq::Error::ConnectionFailed => Failure::passing(reason),

@@ -1,11 +1,11 @@
 //! Requests to HTTP servers and object stores.
 //!
-//! [`http`] is one request and its answer: proxies, certificates, bounded waits, and what an error means. [`Client`]
-//! repeats a request as long as that may help, gives the whole body, and tells a picture that cannot be had from a
-//! server that is down. With the feature `cloud`, [`bucket`] lists and reads the objects of S3, Google Cloud Storage
-//! and Azure by the crate `object_store`, which signs the requests and sends them by the same client.
+//! [`http`] is one request and its answer: proxies, certificates, bounded waits, and the meaning of errors. [`Client`]
+//! repeats a request as long as that may help, gives the whole body, and distinguishes a picture that cannot be fetched
+//! from a server that is down. With the feature `cloud`, [`bucket`] lists and reads the objects of S3, Google Cloud
+//! Storage and Azure by the crate `object_store`, which signs the requests and sends them by the same client.
 //!
-//! Everything waits where it is called: there is no runtime and no thread of this crate's own.
+//! All calls block: the crate has no async runtime, and starts no threads.
 
 #![forbid(unsafe_code)]
 

@@ -175,7 +175,7 @@ fn a_host_that_is_down_differs_from_a_picture_that_cannot_be_had() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         format!("http://{}/a", listener.local_addr().expect("an address"))
     };
-    // nobody has ever answered: the network may be out
+    // no host has answered yet: the network may be down
     let client = client();
     let (first, second) = (closed(), closed());
     assert!(matches!(get(&client, &first), Err(Problem::Down { .. })));
@@ -184,15 +184,15 @@ fn a_host_that_is_down_differs_from_a_picture_that_cannot_be_had() {
         _ => Reply::new(200, b"picture"),
     });
     assert!(get(&client, &server.url("/a")).is_ok());
-    // others answer: it is this host alone, which is not asked again and again
+    // other hosts answer, so that this host is at fault; it is not asked again for a while
     assert!(matches!(get(&client, &first), Err(Problem::Unreachable { .. })));
     assert!(matches!(get(&client, &second), Err(Problem::Unreachable { .. })));
     let start = Instant::now();
     assert!(matches!(get(&client, &second), Err(Problem::Unreachable { .. })));
     assert!(start.elapsed() < Duration::from_millis(1), "it is known");
-    // the server answers for others
+    // the server answers other requests
     assert!(reason(get(&client, &server.url("/bad")).expect_err("500")).contains("500"));
-    // it has answered before, and is gone
+    // a host that has answered before is down
     let url = server.url("/a");
     drop(server);
     assert!(matches!(get(&client, &url), Err(Problem::Down { .. })));

@@ -1,4 +1,4 @@
-//! Times as servers write them.
+//! Times in HTTP headers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ pub(crate) fn wait(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs).or_else(|| date(text).map(until))
 }
 
-/// Seconds since 1970.
+/// Seconds from 1970 to a date such as `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub(crate) fn date(text: &str) -> Option<u64> {
     let words: Vec<&str> = text.split([' ', ':']).filter(|word| !word.is_empty()).collect();
     let [_, day, month, year, hour, minute, second, "GMT"] = words[..] else { return None };

@@ -7,12 +7,12 @@ use crate::client::{Client, Rules};
 const ABSENT: &str = "this featurize was built without buckets (s3://, gs://, az://): \
                       `cargo build --release --features cloud` builds it with them";
 
-/// There is none.
+/// A type without values.
 #[derive(Clone, Copy, Debug)]
 pub enum Bucket {}
 
 impl Bucket {
-    /// Tells which build has buckets.
+    /// Fails with an error that names the build with buckets.
     pub fn open(_: &str, _: &Client) -> Result<Self, BucketError> {
         Err(BucketError::Other(ABSENT.into()))
     }

@@ -29,12 +29,12 @@ use crate::body::Body;
 use crate::client::{Client, Problem, Rules};
 use crate::http::{METADATA, Patience, Request, Uri, header, is_loopback};
 
-/// Most bytes of a list or a token.
+/// Most bytes of a page of a list, or of an access token.
 const MOST_WORDS: u64 = 64 << 20;
 /// Keys on a page of a list, the most that the services give.
 const PAGE: usize = 1000;
 
-/// A bucket or, of Azure, a container.
+/// A bucket, or a container of Azure.
 #[derive(Debug)]
 pub struct Bucket {
     url: String,
@@ -47,11 +47,11 @@ trait Store: ObjectStore + PaginatedListStore {}
 impl<S: ObjectStore + PaginatedListStore> Store for S {}
 
 impl Bucket {
-    /// `s3://bucket`, `gs://bucket` or `az://container`, by the settings of the environment: `AWS_…`, `GOOGLE_…`,
-    /// `AZURE_…`.
+    /// Opens `s3://bucket`, `gs://bucket` or `az://container` with the settings in the environment variables `AWS_…`,
+    /// `GOOGLE_…`, `AZURE_…`.
     pub fn open(url: &str, client: &Client) -> Result<Self, BucketError> {
         let connector = Connector(client.clone());
-        // what is to be repeated is the client's business
+        // [`Client`] repeats requests
         let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
         let scheme = url.split(':').next().unwrap_or_default();
         let store: Result<Arc<dyn Store>, Error> = match scheme {
@@ -78,7 +78,7 @@ impl Bucket {
         Ok(Self { url: url.to_string(), store })
     }
 
-    /// Hands over every object whose key begins with `prefix`, in the order of the store, until `each` fails.
+    /// Calls `each` with every object whose key begins with `prefix`, in the order of the store, until it fails.
     pub fn list<E: From<BucketError>>(
         &self,
         prefix: &str,
@@ -129,7 +129,7 @@ impl Bucket {
     }
 }
 
-/// The service's own words, in one line: the last error of the chain.
+/// The message of the service in one line: that of the last error of the chain.
 fn said(error: &Error) -> String {
     let last = successors(Some(error as &(dyn StdError + 'static)), |&error| error.source()).last();
     let text = last.map(ToString::to_string).unwrap_or_default();
@@ -150,15 +150,15 @@ const CREDENTIALS: &str = "no credentials were found; set AWS_ACCESS_KEY_ID and 
                            GOOGLE_APPLICATION_CREDENTIALS, Azure: AZURE_STORAGE_ACCOUNT_NAME and \
                            AZURE_STORAGE_ACCOUNT_KEY), or AWS_SKIP_SIGNATURE=true for a bucket that is open to all";
 
-/// Goes with a request, so that the sender knows how it is to be answered.
+/// An extension of a request; it tells [`Service`] how to read the answer.
 #[derive(Clone)]
 struct Asked {
     rules: Rules,
-    /// The body is handed over as it is.
+    /// Whether the body is passed on unread, as [`Handed`].
     is_object: bool,
 }
 
-/// Comes with an answer: its body, which is to be read without a stream.
+/// An extension of an answer: its body, which the caller reads without an async stream.
 #[derive(Clone)]
 struct Handed(Arc<Mutex<Option<Body>>>);
 
@@ -175,7 +175,7 @@ struct Connector(Client);
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let is_on = |key| options.get_config_value(&key).is_some_and(|value| value == "true");
-        // only the service of credentials inside a cloud is asked so: elsewhere it is not there
+        // only for the metadata service of a cloud does `object_store` set 1 s: outside of a cloud it does not exist
         let second = Duration::from_secs(1);
         let is_hasty = options.get_config_value(&ClientConfigKey::ConnectTimeout).is_some_and(|time| time == "1s");
         let hasty = Patience { connect: second, answer: 2 * second, repetitions: 0, ..Patience::default() };
@@ -243,7 +243,7 @@ impl fmt::Debug for Asked {
     }
 }
 
-/// Runs a future on this thread. Those of this module wait for nothing but the client and each other.
+/// Runs a future on this thread. The futures of this module wait only for the client, which blocks, and for each other.
 fn wait<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The version of every file.
+/// The ETag of every file.
 pub(super) const ETAG: &str = "\"version-1\"";
 
 /// A request of a client.
@@ -37,7 +37,7 @@ pub(super) struct Reply {
     /// Bytes that are sent before the connection is cut.
     cut: Option<usize>,
     chunked: bool,
-    /// Before each piece of 4 KiB.
+    /// The pause before each piece of 4 KiB.
     pause: Duration,
 }
 
@@ -47,7 +47,7 @@ impl Reply {
         Self { status, headers, body: body.to_vec(), cut: None, chunked: false, pause: Duration::ZERO }
     }
 
-    /// The file as servers give it: the part that is asked for, if it is of the version that is asked for.
+    /// The file, or the part that `Range` names where `If-Range` names its version.
     pub(super) fn file(request: &Request, bytes: &[u8]) -> Self {
         let version = request.header("if-range").is_none_or(|version| version == ETAG);
         let from = request.header("range").filter(|_| version).and_then(|range| range.strip_prefix("bytes="));
@@ -69,7 +69,7 @@ impl Reply {
         Self::new(302, b"elsewhere").with("location", location)
     }
 
-    /// With a header; another of that name goes.
+    /// Sets a header, in place of another one of that name.
     pub(super) fn with(mut self, name: &str, value: &str) -> Self {
         self = self.without(name);
         self.headers.push((name.to_string(), value.to_string()));
@@ -144,7 +144,7 @@ impl Server {
                     break;
                 }
                 let (seen, answer) = (seen.clone(), answer.clone());
-                // a client that hangs up is none of the server's business
+                // a client may hang up
                 thread::spawn(move || serve(stream, &seen, &*answer).ok());
             }
         });
@@ -201,7 +201,8 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &Answer) -> 
             request
         };
         if request.method == "CONNECT" {
-            // a proxy: what follows is for another server, which we play
+            // the client takes this server for a proxy: its next request is for another server, and is answered here,
+            // too
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
             continue;
         }
