@@ -187,7 +187,7 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
     }
 }
 
-/// The dimension of the channels: of tokens they stand last.
+/// The dimension of the channels: the last of tokens, the second of maps.
 fn channel_dim(x: &Tensor) -> usize {
     if x.rank() == 3 { 2 } else { 1 }
 }
@@ -196,7 +196,7 @@ fn zero_pad(x: &Tensor, pad: Pad) -> Result<Tensor, ExecError> {
     Ok(x.pad_with_zeros(2, pad.top, pad.bottom)?.pad_with_zeros(3, pad.left, pad.right)?)
 }
 
-/// `x` with `value` around it, so much that a window of `window` stands `out` times.
+/// `x` with `value` around it, cut or padded so that `window` fits `out` times.
 fn surround(x: &Tensor, window: Window, out: Shape, value: f32) -> Result<Tensor, ExecError> {
     let (n, c, h, w) = x.dims4()?;
     let Shape::Map { h: oh, w: ow, .. } = out else {
@@ -210,7 +210,7 @@ fn surround(x: &Tensor, window: Window, out: Shape, value: f32) -> Result<Tensor
     if top > 0 {
         x = Tensor::cat(&[&fill(n, c, top, w)?, &x], 2)?;
     }
-    // rows and columns that no window reaches are cut off; those that windows reach beyond the map are added
+    // rows and columns that no window reaches are cut off; those beyond the map that a window covers are added
     x = if tall > top + h { Tensor::cat(&[&x, &fill(n, c, tall - top - h, w)?], 2)? } else { x.narrow(2, 0, tall)? };
     if left > 0 {
         x = Tensor::cat(&[&fill(n, c, tall, left)?, &x], 3)?;
@@ -231,7 +231,7 @@ fn pool(x: &Tensor, pooling: Pooling, window: Window, zeros: bool, out: Shape) -
     }
     let (_, _, h, w) = x.dims4()?;
     let sum = surround(x, window, out, 0.0)?.avg_pool2d_with_stride((kh, kw), (sh, sw))?;
-    // the share of each window that counts
+    // the mean is divided by the share of each window that counts
     let counted = match pooling {
         Pooling::AvgWithPad => {
             let pad = window.pad;
@@ -299,8 +299,9 @@ fn activate(x: &Tensor, activation: Activation) -> Result<Tensor, ExecError> {
     }
 }
 
-/// Depthwise without grouped convolution: for every tap the input shifted, times the tap's weight of each channel.
-/// Strides are taken by cutting rows and columns into groups of the stride and keeping the first of each.
+/// A depthwise convolution without candle's grouped one: for every tap of the kernel the shifted input times the tap's
+/// weight of each channel. For a stride, rows and columns are cut into groups of that many, and the first of each is
+/// kept.
 fn depthwise(x: &Tensor, weight: &Tensor, window: Window, out: Shape) -> Result<Tensor, ExecError> {
     let (n, c, _, _) = x.dims4()?;
     let Shape::Map { h: oh, w: ow, .. } = out else {

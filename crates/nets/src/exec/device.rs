@@ -1,4 +1,4 @@
-//! The device that a network runs on, and the words in which a user asks for one.
+//! The device that a network runs on, and its name in a pipeline.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -38,7 +38,7 @@ impl<'de> Deserialize<'de> for DeviceChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(|_| match text.as_str() {
-            // `cpu` is nearest by letters and farthest from what is meant
+            // a suggestion by spelling would be `cpu`, the opposite of what the user wants
             "gpu" | "GPU" => D::Error::custom(format!(
                 "{UnknownDevice}, found `{text}`; write `auto` to use a GPU where there is one"
             )),
@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for DeviceChoice {
     }
 }
 
-/// The words of `runtime.device`.
+/// The values of `runtime.device`.
 const DEVICES: [&str; 5] = ["auto", "cpu", "cuda", "cuda:N", "metal"];
 
 impl std::str::FromStr for DeviceChoice {
@@ -103,8 +103,8 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens what the pipeline asks for. `auto` takes the first GPU that this build can use, else the CPU; a device
-    /// asked for by name and not there is an error.
+    /// Opens the device that the pipeline asks for. `auto` takes the first GPU that this build can use, else the CPU; a
+    /// named device that is missing is an error.
     pub fn open(choice: DeviceChoice) -> Result<Self, ExecError> {
         match choice {
             DeviceChoice::Cpu => Ok(Self::cpu()),

@@ -1,5 +1,4 @@
-//! The kernels that compute a network on the CPU, as a user asks for them: to find out whether a feature is wrong
-//! because of them.
+//! The kernels of the CPU that a user may ask for, to find out whether they are the cause of a wrong feature.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,7 +28,7 @@ pub enum Kernels {
 }
 
 impl Kernels {
-    /// The word in the YAML.
+    /// The value in the YAML.
     pub fn word(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -42,12 +41,12 @@ impl Kernels {
         }
     }
 
-    /// True where the fastest are taken.
+    /// True for [`Kernels::Auto`], the default.
     pub fn is_auto(&self) -> bool {
         *self == Self::Auto
     }
 
-    /// The instructions in words, as reports tell them.
+    /// The name of the instructions for reports.
     pub fn told(self, precision: Precision) -> &'static str {
         match self {
             Self::Reference => "candle",
@@ -55,8 +54,7 @@ impl Kernels {
         }
     }
 
-    /// An error where these kernels cannot compute in that precision, on this CPU, or because the device is the named
-    /// `gpu`.
+    /// An error where these kernels cannot compute in that precision, are not of this CPU, or the device is a `gpu`.
     pub fn check(self, precision: Precision, gpu: Option<&str>) -> Result<(), ExecError> {
         match (self, gpu) {
             (Self::Auto, _) => Ok(()),

@@ -1,6 +1,6 @@
-//! From a graph, its weights and the taps asked for to the steps that an executor runs: only what the taps need, batch
-//! norm folded into the convolution before it (in f64) and the activation joined to it, unless somebody taps the value
-//! between them.
+//! Lowers a graph, its weights and the taps to the steps that an executor runs: only the layers that the taps need,
+//! batch norm folded into the convolution before it (in f64) and the activation joined to it, unless the value between
+//! them is a tap or has other readers.
 
 mod attention;
 
@@ -48,20 +48,20 @@ pub enum Kernel {
     Softmax,
     /// x / √(Σ x²).
     Normalize,
-    /// For each channel √(Σ x²), divided by the mean of these and this number.
+    /// For each channel √(Σ x²), divided by their mean plus this epsilon (global response normalisation).
     Responses(f32),
     ZeroPad(Pad),
     Add,
     /// A map times one value for each of its channels.
     Multiply,
     Concat,
-    /// Channels from this one on.
+    /// The channels from this one on.
     Slice(usize),
     Shuffle(usize),
     Pool {
         pooling: Pooling,
         window: Window,
-        /// The padding is zeros that count: the largest value of a window of negative ones is then a padded zero.
+        /// Whether the padding counts as zeros, so that the maximum of a window of negative values may be such a zero.
         zeros: bool,
     },
     AdaptiveAvgPool,
@@ -73,8 +73,8 @@ pub enum Kernel {
         bias: Vec<f32>,
         activation: Option<Activation>,
     },
-    /// A map becomes tokens: the `first` ones, then its positions row by row, to which `positions` are added. A second
-    /// input, a vector, is added to the only one of `first`.
+    /// A map becomes tokens: the `first` ones, then its positions row by row, with `positions` added. A second input, a
+    /// vector, is added to `first`, which then is one token.
     Tokens {
         /// `(tokens, channels)`
         first: Vec<f32>,
@@ -82,28 +82,29 @@ pub enum Kernel {
         positions: Vec<f32>,
     },
     Attention(AttentionKernel),
-    /// Queries and keys of so many heads turned: x · cos + (−second half, first half) · sin.
+    /// Rotary position embedding of queries and keys: x · cos + (−second half, first half) · sin.
     Turn {
         heads: usize,
         /// `(tokens, channels of a head)`
         cos: Vec<f32>,
         sin: Vec<f32>,
     },
-    /// For each head the mean of the values of all tokens, weighted by the softmax of their keys times the query. The
-    /// channels of a token are keys, then values.
+    /// For each head the mean of the values of all tokens, weighted by the softmax of query · key. The channels of a
+    /// token are keys, then values.
     AttentionPool {
         heads: usize,
-        /// All heads, one after the other; the factor of the scores is in it.
+        /// The queries of all heads, one after the other, times the factor of the scores.
         query: Vec<f32>,
     },
-    /// Tokens from this one on, as many as the output has positions.
+    /// The tokens from this one on, as many as the output has positions.
     Select(usize),
-    /// The channels of positions (0, 0), (1, 0), (0, 1) and (1, 1) of each square one after the other.
+    /// Patch merging: the channels of the positions (0, 0), (1, 0), (0, 1) and (1, 1) of each 2 × 2 square, one after
+    /// the other.
     Merge,
 }
 
 impl Kernel {
-    /// The activation that may be joined to this kernel, where it can take one.
+    /// The activation of this kernel, for kernels that apply one.
     fn activation(&mut self) -> Option<&mut Option<Activation>> {
         match self {
             Kernel::Conv { activation, .. }
@@ -131,10 +132,10 @@ pub struct Step {
 #[derive(Clone, Debug)]
 pub struct Program {
     pub steps: Vec<Step>,
-    /// For each tap the value that it names.
+    /// The value of each tap.
     pub taps: Vec<usize>,
     pub input_shape: Shape,
-    /// For each value the last step that reads it; a tap is read after the end.
+    /// The last step that reads each value; `usize::MAX` for a tap.
     pub last_use: Vec<usize>,
 }
 
@@ -150,7 +151,7 @@ impl Program {
     }
 }
 
-/// Lowers what `taps` need. Every tensor needed must be in `weights` with the shape of the graph.
+/// Lowers the layers that `taps` need. Every tensor of theirs must be in `weights` with the shape of the graph.
 pub fn lower(graph: &Graph, weights: &WeightSet, taps: &[LayerId]) -> Result<Program, ExecError> {
     let mut lowering = Lowering::new(graph, weights, taps);
     for index in 0..graph.layers().len() {
@@ -195,7 +196,7 @@ impl<'a> Lowering<'a> {
         Self { graph, tensors, value, needed, readers, steps: Vec::new(), shapes }
     }
 
-    /// Batch norm folded into a convolution may make its weights larger than f32 can hold.
+    /// An error where folding batch norm made weights larger than f32 can hold.
     fn check(&self) -> Result<(), ExecError> {
         let is_too_large = |step: &&Step| {
             let values: [&[f32]; 2] = match &step.kernel {
@@ -272,7 +273,7 @@ impl<'a> Lowering<'a> {
             }
             Op::Pool { pooling: Pooling::Max, window } if window.pad.is_zero() => {
                 let pad = self.zeros_before(id);
-                // positions beyond the map that a last window covers are not zeros
+                // positions beyond the map that the last window covers in ceil mode do not count as zeros
                 let zeros = !pad.is_zero();
                 Kernel::Pool { pooling: Pooling::Max, window: Window { pad, ..window }, zeros }
             }
@@ -282,7 +283,7 @@ impl<'a> Lowering<'a> {
             Op::Flatten(order) => Kernel::Flatten(order),
             Op::ZeroPad(pad) => Kernel::ZeroPad(pad),
             Op::Crop => {
-                // of the four positions under the window the last one alone counts
+                // the kernel keeps the last of the four positions of a window
                 let channels = layer.shape.channels();
                 let window = Window::new([2, 2], [1, 1], self.zeros_before(id));
                 let (weight, bias) = ([0.0, 0.0, 0.0, 1.0].repeat(channels), vec![0.0; channels]);
@@ -311,7 +312,7 @@ impl<'a> Lowering<'a> {
             Op::Merge => Kernel::Merge,
         };
         let inputs: Vec<usize> = layer.inputs.iter().filter_map(|input| self.value[input.0]).collect();
-        // zeros that were joined to a window are not there any more
+        // where zero padding was joined to a window, the input is smaller than its layer
         let in_shape = inputs.first().map_or(layer.shape, |&value| self.shapes[value]);
         let output = self.shapes.len();
         self.shapes.push(layer.shape);
@@ -320,8 +321,8 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// Takes back the zeros that were put around the only input of `id`, when nobody else reads them; afterwards it
-    /// reads the map within.
+    /// Removes the step that pads the only input of `id` with zeros, if `id` is its only reader, and returns its
+    /// padding; `id` then reads the map without it.
     fn zeros_before(&mut self, id: LayerId) -> Pad {
         let Some(at) = self.producer(id) else { return Pad::default() };
         let Kernel::ZeroPad(pad) = self.steps[at].kernel else { return Pad::default() };
@@ -331,7 +332,7 @@ impl<'a> Lowering<'a> {
         pad
     }
 
-    /// A layer that changes nothing is another name of its input, when it is the only one that reads it.
+    /// Makes a layer that changes nothing share the value of its input, if it is the only reader of it.
     fn same(&mut self, id: LayerId) -> bool {
         let layer = self.graph.layer(id);
         let input = layer.inputs[0];
@@ -342,7 +343,7 @@ impl<'a> Lowering<'a> {
         true
     }
 
-    /// The values of a parameter, once.
+    /// Takes the values of a parameter; each is taken once.
     fn tensor(&mut self, id: LayerId, word: &str) -> Result<Vec<f32>, WeightError> {
         let name = self.graph.layer(id).tensor(word);
         self.tensors.remove(&name).unwrap_or(Err(WeightError::Missing(name)))
@@ -368,8 +369,8 @@ impl<'a> Lowering<'a> {
         Ok((scale, shift))
     }
 
-    /// The step that computes the only input of `id`, when nobody else reads that value. In a residual block the steps
-    /// of the other branch may stand behind it.
+    /// The step that computes the first input of `id`, if no other layer reads that. It need not be the last step: in a
+    /// residual block the steps of the other branch may follow it.
     fn producer(&self, id: LayerId) -> Option<usize> {
         let input = *self.graph.layer(id).inputs.first()?;
         if self.readers[input.0] != 1 {
@@ -379,13 +380,13 @@ impl<'a> Lowering<'a> {
         self.steps.iter().rposition(|step| step.output == value)
     }
 
-    /// Factors a channel, unless the convolution before takes them.
+    /// A step that multiplies by a factor a channel; none where the factors were folded into the step before.
     fn scaled(&mut self, id: LayerId, scale: &[f64]) -> Option<Kernel> {
         let shift = vec![0.0; scale.len()];
         (!self.fold(id, scale, &shift)).then(|| scaling(scale, &shift))
     }
 
-    /// Joins a batch norm, or factors a channel, to the weights of the layer before it.
+    /// Folds a batch norm, or a factor a channel, into the weights of the step before; false where that cannot be done.
     fn fold(&mut self, id: LayerId, scale: &[f64], shift: &[f64]) -> bool {
         let name = self.graph.layer(id).name.clone();
         let Some(at) = self.producer(id) else { return false };
@@ -410,7 +411,7 @@ impl<'a> Lowering<'a> {
         true
     }
 
-    /// Joins an activation to the step before it.
+    /// Joins an activation to the step before; false where that cannot be done.
     fn join(&mut self, id: LayerId, wanted: Activation) -> bool {
         let name = self.graph.layer(id).name.clone();
         let Some(at) = self.producer(id) else { return false };

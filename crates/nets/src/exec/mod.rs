@@ -1,5 +1,5 @@
-//! Running a network: lowered once ([`lower`]), then executed by our own kernels on the CPU ([`cpu`]) or by candle on a
-//! GPU ([`candle`]).
+//! Runs networks: a graph is lowered once ([`lower`]), then executed by our own kernels on the CPU ([`cpu`]) or by
+//! candle on a GPU ([`candle`]).
 
 pub mod candle;
 pub mod cpu;
@@ -52,7 +52,7 @@ pub enum ExecError {
     NoRange { layer: String },
     #[error("layer `{layer}`: {reason}")]
     Layer { layer: String, reason: String },
-    /// `picture` counts those that went through the network together, from 0.
+    /// `picture` is the index of the picture in its batch.
     #[error(
         "layer `{layer}` gives {value} at place {at}, which is no finite number: values overflow on the way there; are \
          the weights and the recipe those of this network?"
@@ -62,14 +62,14 @@ pub enum ExecError {
     Tensor(#[from] candle_core::Error),
 }
 
-/// A network on the executor that suits its device; shared by all threads, each with a [`Session`] of its own.
+/// A network on the executor for its device; shared by all threads, each with a [`Session`] of its own.
 #[derive(Debug)]
 pub enum Network {
     Cpu(cpu::Network),
     Candle(candle::Network),
 }
 
-/// The buffers of one thread that runs a network, or of several that share its layers.
+/// The buffers of one thread that runs a network, or of several that compute each layer together.
 #[derive(Debug)]
 pub struct Session {
     scratch: Option<cpu::Scratch>,
@@ -78,7 +78,7 @@ pub struct Session {
 }
 
 impl Network {
-    /// The network of `program`, its maps and weights of that precision, on the CPU by those kernels; for int8 the
+    /// The network of `program` with maps and weights of that precision, on the CPU by those kernels; for int8 the
     /// scales come from `ranges`.
     pub fn with(
         program: lower::Program,
@@ -115,17 +115,17 @@ impl Network {
         self.shared_session(1)
     }
 
-    /// Buffers for `threads` that compute every layer together, for pictures that are fewer than the threads; the bits
-    /// are the same. A GPU has threads of its own.
+    /// Buffers for `threads` that compute each layer together, for fewer pictures than threads; the results are the
+    /// same to the bit. A GPU needs none.
     pub fn shared_session(&self, threads: usize) -> Session {
         let Network::Cpu(network) = self else { return Session { scratch: None, pool: None } };
-        // without threads one does it alone
+        // where no thread can be started, this one computes alone
         let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()).flatten();
         let threads = pool.as_ref().map_or(1, rayon::ThreadPool::current_num_threads);
         Session { scratch: Some(network.scratch(threads)), pool }
     }
 
-    /// Bytes of a [`session`](Self::session); a GPU holds none here.
+    /// Bytes of a [`session`](Self::session); 0 for candle, which allocates by itself.
     pub fn session_bytes(&self) -> u64 {
         match self {
             Network::Cpu(network) => network.scratch_bytes(),
@@ -167,7 +167,7 @@ pub fn check(device: &Device, precision: Precision, kernels: Kernels) -> Result<
 
 /// The first value that is NaN or infinite, and its place.
 pub fn not_finite(values: &[f32]) -> Option<(usize, f32)> {
-    // without a branch for each value: nearly always there is none
+    // the largest bit pattern is found without a branch for each value, since nearly always all are finite
     let largest = values.iter().fold(0, |largest, value| (value.to_bits() & !(1 << 31)).max(largest));
     if largest < f32::INFINITY.to_bits() {
         return None;

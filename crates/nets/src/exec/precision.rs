@@ -39,8 +39,8 @@ impl std::str::FromStr for Precision {
     }
 }
 
-/// The instructions that this CPU lacks for that precision, where it has none: it computes the same numbers without
-/// them, more slowly.
+/// A warning where this CPU has no instructions for that precision; it computes the same numbers without them, but more
+/// slowly.
 pub fn lacking(precision: Precision) -> Option<&'static str> {
     match precision {
         Precision::Bf16 if !Bf16Isa::detect().is_native() => {

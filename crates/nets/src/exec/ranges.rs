@@ -1,17 +1,17 @@
-//! Calibration keeps the ranges of a network's values here; the scales of bytes are chosen from them.
+//! The ranges of a network's values, which calibration collects and from which the scales of int8 are chosen.
 
 use std::collections::{BTreeMap, HashMap};
 
 use safetensors::Dtype;
 use safetensors::tensor::{SafeTensors, TensorView};
 
-/// The key of the only entry of the metadata; its value is what the ranges were made for.
+/// The key of the only entry of the metadata; its value is [`Ranges::made_for`].
 const FORMAT: &str = "featurize ranges 1, made for";
 
-/// For each layer what its channels hold over the pictures of a calibration.
+/// The ranges of the channels of each layer over the pictures of a calibration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ranges {
-    /// The settings of a run whose ranges they are; empty where nobody asks.
+    /// The settings of the run that made them; empty where they are not checked.
     made_for: String,
     layers: BTreeMap<String, ChannelRanges>,
 }
@@ -37,13 +37,13 @@ impl Ranges {
         self.layers.get(name)
     }
 
-    /// The same, made for the settings of a run.
+    /// The same ranges with the settings of the run that made them.
     #[must_use]
     pub fn made(self, made_for: String) -> Self {
         Self { made_for, ..self }
     }
 
-    /// The settings that they were made for.
+    /// The settings of the run that made them.
     pub fn made_for(&self) -> &str {
         &self.made_for
     }
@@ -63,14 +63,13 @@ impl Ranges {
         });
         // one entry, since the library writes several in no fixed order
         let metadata = HashMap::from([(FORMAT.to_string(), self.made_for.clone())]);
-        // names are unique and shapes fit, so that nothing can be refused
+        // this cannot fail: names are unique, and shapes fit their bytes
         safetensors::serialize(views, Some(metadata)).unwrap_or_default()
     }
 
     /// The ranges in the bytes of a file.
     ///
-    /// # Errors
-    /// It says what is wrong with them.
+    /// A sentence that says what is wrong with the file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
@@ -115,7 +114,7 @@ impl Seen {
         Self { low, high, mean: vec![0.0; channels], square: vec![0.0; channels] }
     }
 
-    /// Of the positions of a map of `channels`.
+    /// The statistics of the `positions` of a map of `channels`.
     pub(super) fn of<'a>(channels: usize, positions: impl Iterator<Item = &'a [f32]>) -> Self {
         let mut seen = Self::nothing(channels);
         let mut count = 0;
@@ -153,7 +152,7 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Adds what a picture shows.
+    /// Adds the statistics of a picture.
     pub fn add(&mut self, observed: Observed) {
         self.pictures += 1;
         for (name, seen) in observed.layers {

@@ -108,7 +108,8 @@ fn roll(x: &Tensor, dim: usize, first: usize) -> Result<Tensor, candle_core::Err
     Tensor::cat(&[x.narrow(dim, first, x.dim(dim)? - first)?, x.narrow(dim, 0, first)?], dim)
 }
 
-/// Queries and keys of tokens turned by angles, whose cosines and sines are `(tokens, 1, channels of a head)`.
+/// Rotary position embedding: turns queries and keys by angles, given by their `cos` and `sin` `(tokens, 1, channels of
+/// a head)`.
 pub(super) fn turn(x: &Tensor, heads: usize, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor, ExecError> {
     let (n, t, c) = x.dims3()?;
     let (size, turned) = (c / 3 / heads, 2 * c / 3);
@@ -130,7 +131,7 @@ pub(super) fn pool(x: &Tensor, query: &Tensor, heads: usize) -> Result<Tensor, E
     Ok(candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?.reshape((n, c / 2))?)
 }
 
-/// Tokens of a map: the `first` ones, to which `given` `(n, channels)` is added, then its positions with their
+/// The tokens of a map: the `first` ones with `given` `(n, channels)` added, then the positions of the map with their
 /// embeddings.
 pub(super) fn tokens(
     x: &Tensor,
@@ -150,7 +151,7 @@ pub(super) fn tokens(
     Ok(Tensor::cat(&[&first, &x], 1)?)
 }
 
-/// Tokens from `first` on, as many as `out` has positions.
+/// The tokens from `first` on, as many as `out` has positions.
 pub(super) fn select(x: &Tensor, first: usize, out: Shape) -> Result<Tensor, ExecError> {
     let n = x.dim(0)?;
     Ok(match out {
@@ -160,7 +161,7 @@ pub(super) fn select(x: &Tensor, first: usize, out: Shape) -> Result<Tensor, Exe
     })
 }
 
-/// Squares of four neighbours become positions.
+/// Patch merging: the channels of each square of 2 × 2 positions become those of one position.
 pub(super) fn merge(x: &Tensor) -> Result<Tensor, ExecError> {
     let (n, c, h, w) = x.dims4()?;
     let parts = x.reshape(vec![n, c, h / 2, 2, w / 2, 2])?.permute(vec![0, 5, 3, 1, 2, 4])?;

@@ -10,8 +10,8 @@ use featurize_kernels::int8::Int8Isa;
 use featurize_kernels::simd::Isa;
 use featurize_kernels::winograd::TileSize;
 
-/// Into how many convolutions one in `groups` is divided: groups go together until their filters fill a vector, and a
-/// filter has zeros for the channels of the other groups.
+/// The number of convolutions into which one with `groups` is split: groups are joined until their filters fill a
+/// vector, and a filter then has zero weights for the channels of the other groups.
 pub(crate) fn parts(groups: usize, filters: usize) -> usize {
     const ENOUGH: usize = 16;
     let together = (1..=groups).find(|&n| groups.is_multiple_of(n) && n * filters >= ENOUGH * groups);
@@ -21,19 +21,20 @@ pub(crate) fn parts(groups: usize, filters: usize) -> usize {
 /// The number format of the maps, and the instructions that multiply them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// f32, as integers by AMX, see [`amx::Int8Slices`]; what is no matrix product by AVX-512.
+    /// f32 split into int8 slices and multiplied by AMX, see [`amx::Int8Slices`]; steps that are no matrix product by
+    /// AVX-512.
     #[cfg(target_arch = "x86_64")]
     Digits,
     /// f32, by vectors of f32.
     Vectors(Isa),
     /// bf16.
     Bf16(Bf16Isa),
-    /// Bytes, and f32 where these lose too much.
+    /// int8, and f32 for steps that would lose too much accuracy.
     Int8(Int8Isa),
 }
 
 impl Engine {
-    /// All that this CPU has for maps of a precision, the best first.
+    /// All engines of this CPU for maps of a precision, the fastest first.
     pub fn available(precision: Precision) -> Vec<Self> {
         match precision {
             Precision::Int8 => Int8Isa::available().into_iter().map(Engine::Int8).collect(),
@@ -50,12 +51,12 @@ impl Engine {
         }
     }
 
-    /// The best that this CPU has.
+    /// The fastest engine of this CPU.
     pub fn detect(precision: Precision) -> Self {
         Self::available(precision).first().copied().unwrap_or(Engine::Vectors(Isa::Portable))
     }
 
-    /// The best of those that a user asks for; an error names those that this CPU has.
+    /// The fastest engine with the kernels that a user asks for; an error names those that this CPU has.
     pub fn choose(kernels: Kernels, precision: Precision) -> Result<Self, ExecError> {
         let all = Self::available(precision);
         let found = all.iter().copied().find(|engine| kernels.is_auto() || engine.kernels() == kernels);
@@ -69,7 +70,7 @@ impl Engine {
         })
     }
 
-    /// The word for them in the YAML.
+    /// Their value in the YAML.
     fn kernels(self) -> Kernels {
         match self {
             engine if engine.has_tiles() => Kernels::Amx,
@@ -85,7 +86,7 @@ impl Engine {
         }
     }
 
-    /// The vectors of what is no matrix product.
+    /// The instruction set for steps that are no matrix product.
     pub fn isa(self) -> Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -96,7 +97,7 @@ impl Engine {
         }
     }
 
-    /// The unit that multiplies bf16, where maps are bf16.
+    /// The instructions that multiply bf16, where maps are bf16.
     pub fn unit(self) -> Option<Bf16Isa> {
         if let Engine::Bf16(unit) = self { Some(unit) } else { None }
     }
@@ -115,7 +116,7 @@ impl Engine {
         }
     }
 
-    /// The instructions in words.
+    /// The name of the instructions, for reports.
     pub fn word(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -127,7 +128,7 @@ impl Engine {
         }
     }
 
-    /// The Winograd tile of a step that is computed so.
+    /// The Winograd tile of a step, where Winograd computes it.
     pub fn winograd(self, step: &Step) -> Option<TileSize> {
         let (Kernel::Conv { window, groups, .. }, Shape::Map { c, .. }) = (&step.kernel, step.in_shape) else {
             return None;
@@ -136,9 +137,9 @@ impl Engine {
         let fits = window.kernel == [3, 3] && window.stride == [1, 1] && !window.is_dilated();
         let fits = match self {
             Engine::Int8(_) => false,
-            // the values of a group are multiplied where they lie
+            // in bf16, a grouped convolution reads the channels of its group in place
             Engine::Bf16(_) if *groups > 1 => false,
-            // tiles are faster without it, but for strips of channels that are no whole lines
+            // AMX is faster without Winograd, except where the channels fill no whole cache lines
             #[cfg(target_arch = "x86_64")]
             Engine::Bf16(Bf16Isa::Amx) => false,
             #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-//! The place of a value: channels last in a buffer, with zeros around it, alone or as some of the channels of a
+//! The place of a value in a buffer: channels last, with zeros around it, alone or as some of the channels of a
 //! concatenation.
 
 use std::ops::Range;
@@ -15,23 +15,23 @@ pub(crate) struct Map {
     pub c: usize,
     /// Elements from one position to the next: more than `c` inside a concatenation.
     pub pixel: usize,
-    /// Its first channel among those.
+    /// The first channel of the map within `pixel`.
     pub channel: usize,
     /// Zeros around it.
     pub halo: Pad,
     /// Bytes of an element.
     pub bytes: usize,
-    /// Whether the buffer holds a map for each picture of a micro-batch, or one that every picture uses in its turn.
+    /// Whether the buffer holds a map for each picture of a micro-batch, or one that all pictures use in turn.
     pub batched: bool,
 }
 
 impl Map {
-    /// Its first `h` rows as a map of their own, or as many rows elsewhere.
+    /// The same map with `h` rows.
     pub(crate) fn rows(&self, h: usize) -> Self {
         Self { h, ..*self }
     }
 
-    /// Alone in a buffer, nothing around it, its elements f32.
+    /// A map of f32, alone in a buffer, without a halo.
     pub(crate) fn of(shape: Shape) -> Self {
         let (c, h, w) = match shape {
             Shape::Map { c, h, w } => (c, h, w),
@@ -67,7 +67,8 @@ impl Map {
         y * self.row() + x * self.pixel + self.channel
     }
 
-    /// The values of the map in runs without a gap, row by row where it is dense, else position by position.
+    /// The values of the map in runs without a gap: by rows where `whole_rows` says so, for which it must be dense,
+    /// else by positions.
     pub(crate) fn runs(&self, whole_rows: bool) -> impl Iterator<Item = Range<usize>> + use<> {
         let map = *self;
         let (runs, len) = if whole_rows { (1, map.w * map.c) } else { (map.w, map.c) };
@@ -85,19 +86,19 @@ impl Map {
         all.map(|(p, y, x)| (self.base(p) + self.at(y * stride[0], x * stride[1], pad)) as u32).collect()
     }
 
-    /// Zeros around the map, which another value may have used.
+    /// Writes zeros around the map, where another value may have lain.
     pub(crate) fn clear_halo<T: Copy + Default>(&self, buffer: &mut [T]) {
         self.around(|range| buffer[range].fill(T::default()));
     }
 
-    /// The values of `position`, all channels of the buffer, at each position around the map.
+    /// Writes `position`, which has all channels of the buffer, to each position around the map.
     pub(crate) fn fill_halo<T: Copy>(&self, buffer: &mut [T], position: &[T]) {
         self.around(|range| {
             buffer[range].chunks_exact_mut(position.len()).for_each(|to| to.copy_from_slice(position));
         });
     }
 
-    /// The runs of positions around the map.
+    /// Calls `visit` with the runs of positions around the map.
     fn around(&self, mut visit: impl FnMut(Range<usize>)) {
         if self.halo.is_zero() {
             return;

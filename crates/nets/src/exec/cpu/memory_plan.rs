@@ -1,11 +1,11 @@
-//! Decides where every value lies: which buffer, how many zeros around it, inside which concatenation; and which steps
-//! run picture by picture, which over a whole micro-batch.
+//! Decides where every value lies: in which buffer, with how many zeros around it, inside which concatenation; and
+//! which steps compute picture by picture, which a whole micro-batch.
 //!
-//! The terms of a concatenation are written where they belong, so that most concatenations cost nothing. A sum lies
-//! where a term of it lay that nobody reads any more, and a product with a gate where its map lay: one map less is
-//! fetched from memory, and held. No other step writes into a buffer that it reads. Maps that are large run picture by
-//! picture, so that they stay in the cache; from the first small map on a micro-batch goes through every layer
-//! together, so that its weights are read once for all pictures. What is computed for a picture is the same either way.
+//! The terms of a concatenation are written to their place in it, so that most concatenations cost nothing. A sum is
+//! written over a term that no later step reads, and a product with a gate over its map: this saves memory and traffic.
+//! No other step writes into a buffer that it reads. Large maps are computed picture by picture, so that they stay in
+//! the cache; from the first small map on, each layer computes a whole micro-batch, so that its weights are read once
+//! for all pictures. The results are the same either way.
 
 #[cfg(test)]
 mod tests;
@@ -18,19 +18,19 @@ use crate::models::graph::{Activation, Pad};
 use featurize_kernels::aligned::LINE;
 use featurize_kernels::winograd::TileSize;
 
-/// Positions of a map up to which a micro-batch goes through a layer together.
+/// Positions of a map up to which a layer computes a whole micro-batch.
 const SMALL: usize = 1000;
 
-/// A step over values, with what was joined to it.
+/// A step, and the sum and the activation that were joined to it.
 #[derive(Debug)]
 pub(crate) struct Fused {
     pub step: Step,
     /// For a convolution: the value added to it.
     pub added: Option<usize>,
     pub activation: Option<Activation>,
-    /// Whether some of its rows may be computed at a time.
+    /// Whether it may compute some rows at a time.
     pub by_rows: bool,
-    /// The Winograd tile, where it is computed so.
+    /// The Winograd tile, where Winograd computes it.
     pub winograd: Option<TileSize>,
     /// The integer weights, where it reads bytes.
     pub int8: Option<Int8Layer>,
@@ -48,15 +48,15 @@ impl Fused {
 pub(crate) struct MemoryPlan {
     /// For each value.
     pub maps: Vec<Map>,
-    /// For each value the one in whose map it lies.
+    /// For each value the one at the root of `parents`, in whose map it lies.
     pub roots: Vec<usize>,
     /// Floats in each buffer.
     pub buffers: Vec<usize>,
     /// The first step that runs over the whole micro-batch.
     pub cut: usize,
-    /// For each step whether it is the first that writes into its buffer's map, whose halo it clears.
+    /// For each step whether it is the first to write into its buffer's map; it clears the halo.
     pub clears: Vec<bool>,
-    /// Early steps that go over a picture together.
+    /// Groups of early steps that compute a picture some rows at a time.
     pub schedules: Vec<RowSchedule>,
 }
 
@@ -86,10 +86,10 @@ pub(crate) fn plan(
         }
         (maps[value].halo, maps[value].pixel) = (halo, pixel);
     }
-    // the few values of a gate are no late layers while the maps that it multiplies are large
+    // a gate is small, but no late layer while the maps that it multiplies are large
     let is_early = |fused: &Fused| matches!(fused.step.kernel, Kernel::Multiply) && !small(&maps[fused.step.output]);
     let early = steps.iter().rposition(is_early).map_or(0, |last| last + 1);
-    // a step within a concatenation that is written before it is small by itself
+    // a term that is written into a concatenation has the size of its own map
     let cut = (early..steps.len()).find(|&i| small(&maps[steps[i].step.output])).unwrap_or(steps.len());
     for value in batched(steps, taps, cut) {
         maps[roots[value]].batched = true;
@@ -106,7 +106,7 @@ fn small(map: &Map) -> bool {
     map.h * map.w <= SMALL
 }
 
-/// For each value whether somebody takes its rows as one run: the picture is copied so, some kernels read so.
+/// For each value whether its rows must be runs without a gap: the picture is copied by rows, and some kernels read so.
 fn read_whole(steps: &[Fused], values: usize) -> Vec<bool> {
     let mut whole = vec![false; values];
     whole[0] = true;
@@ -135,9 +135,9 @@ fn in_place(steps: &[Fused], maps: &[Map], whole: &[bool]) -> Vec<Option<(usize,
     parents
 }
 
-/// Lets a sum lie where one of its terms lay, if nobody reads that or anything else there after it: the other term is
-/// added onto it. A map is multiplied where it lies by the same rule, unless it is large and only some rows of the
-/// product are held.
+/// Lets a sum lie at one of its terms, if no later step reads any value there: the other term is added onto it. By the
+/// same rule a map is multiplied in place, unless it is large and a row schedule may hold only some rows of the
+/// product.
 fn onto(steps: &[Fused], taps: &[usize], maps: &[Map], by_rows: bool, parents: &mut [Option<(usize, usize)>]) {
     let last = last_use(steps, taps, maps.len());
     for (i, fused) in steps.iter().enumerate() {
@@ -150,7 +150,7 @@ fn onto(steps: &[Fused], taps: &[usize], maps: &[Map], by_rows: bool, parents: &
         };
         let free = |&term: &usize| {
             let home = root(parents, term);
-            // all that lies there, and nothing else that this step reads
+            // no value there is read later, and this step reads no other value there
             let dead = (0..maps.len()).all(|value| root(parents, value) != home || last[value] <= i);
             let read = fused.inputs().into_iter().filter(|&value| root(parents, value) == home).count();
             dead && read == 1 && size(&maps[home]) == size(&maps[output])
@@ -167,7 +167,7 @@ fn size(map: &Map) -> [usize; 4] {
     [map.h, map.w, map.c, map.bytes]
 }
 
-/// For each value the last step that reads or writes it; a tap is read after the end.
+/// The last step that reads or writes each value; `usize::MAX` for a tap.
 fn last_use(steps: &[Fused], taps: &[usize], values: usize) -> Vec<usize> {
     let mut last = vec![0; values];
     for (i, fused) in steps.iter().enumerate() {
@@ -187,7 +187,7 @@ fn conflict(fused: &Fused, parents: &[Option<(usize, usize)>]) -> Option<usize> 
     Some(if parents[output].is_some() { output } else { shared })
 }
 
-/// Kernels that take the values of neighbouring positions as one run.
+/// Whether the kernel reads the values of neighbouring positions as one run.
 fn needs_whole_rows(fused: &Fused) -> bool {
     match &fused.step.kernel {
         Kernel::Conv { window, .. } => window.kernel[1] > 1 && fused.winograd.is_none(),
@@ -203,7 +203,7 @@ fn root(parents: &[Option<(usize, usize)>], mut value: usize) -> usize {
     value
 }
 
-/// As many zeros around each map as the windows that run over it want.
+/// Gives each map as many zeros around it as the windows that read it need.
 fn halos(steps: &[Fused], roots: &[usize], maps: &mut [Map]) {
     for fused in steps {
         if let Kernel::Conv { window, .. } | Kernel::Depthwise { window, .. } = &fused.step.kernel {
@@ -217,11 +217,12 @@ fn halos(steps: &[Fused], roots: &[usize], maps: &mut [Map]) {
     }
 }
 
-/// Rows of positions a power of two apart fall into the same few sets of the first cache; a line between them spreads
+/// Positions a power of two apart fall into the same few sets of the L1 cache; one more cache line a position spreads
 /// them.
 fn pitches(roots: &[usize], whole: &[bool], maps: &mut [Map]) {
     const APART: usize = 512;
-    // a map inside a concatenation is read position by position: `in_place` sees to it
+    // this also sets the maps of the terms inside a concatenation: `in_place` allows only terms that are read by
+    // position
     for value in (0..maps.len()).filter(|&value| roots[value] == value && !whole[value]) {
         let map = &mut maps[value];
         if map.c.is_multiple_of(APART) && map.h * map.w > 1 {
@@ -230,13 +231,13 @@ fn pitches(roots: &[usize], whole: &[bool], maps: &mut [Map]) {
     }
 }
 
-/// Values of which each picture of a micro-batch has its own: those from the cut on, those that cross it, and the taps.
+/// Values that are held for each picture of a micro-batch: those from the cut on, those that cross it, and the taps.
 fn batched(steps: &[Fused], taps: &[usize], cut: usize) -> Vec<usize> {
     let after = steps[cut..].iter().flat_map(|fused| fused.inputs().into_iter().chain([fused.step.output]));
     after.chain(taps.iter().copied()).collect()
 }
 
-/// Gives every root a buffer, the smallest that is free and large enough, else the largest that is free, grown.
+/// Gives every root a buffer: the smallest free one that is large enough, else the largest free one, enlarged.
 fn assign(
     steps: &[Fused],
     taps: &[usize],
@@ -263,8 +264,8 @@ fn assign(
     let mut placed = vec![false; maps.len()];
     placed[0] = true;
     let (mut free, mut clears): (Vec<usize>, _) = (Vec::new(), Vec::with_capacity(steps.len()));
-    // a value before the cut of which each picture has its own shares its buffer with no other: the next picture still
-    // runs the steps before
+    // a batched value that is computed before the cut shares its buffer with no other until the cut: the next picture
+    // still runs the steps before
     let early = |value: usize, first: usize, maps: &[Map]| first < cut && maps[value].batched;
     let mut first = vec![0; maps.len()];
     for (i, fused) in steps.iter().enumerate() {

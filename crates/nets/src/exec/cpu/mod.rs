@@ -1,9 +1,9 @@
-//! The executor for the CPU: channels last, weights packed once, batch norm folded, bias, activation and residual
-//! joined to the convolution before them, every buffer planned once.
+//! The executor for the CPU: maps are channels last, weights are packed once, batch norm is folded, bias, activation
+//! and residual are joined to the convolution before them, and every buffer is planned once.
 //!
-//! [`Engine`] says with which kernels a network is computed, `network` runs it, `memory_plan` decides where every value
-//! lies, `int8` which values are bytes, and `row_schedule` lets early layers go over a picture together. The kernels
-//! themselves are the crate `featurize-kernels`.
+//! [`Engine`] chooses the kernels, `network` runs them, `memory_plan` decides where every value lies, `int8` which
+//! values are bytes, and `row_schedule` lets early layers compute a picture some rows at a time. The kernels are in the
+//! crate `featurize-kernels`.
 
 mod engine;
 mod int8;

@@ -1,7 +1,7 @@
 //! A program as a list of kernels over planned buffers.
 //!
 //! Every value has a map in memory: `(height, width, channels)`, with as many zeros around it as the windows that read
-//! it want, so that no convolution knows of borders. Where it lies is decided once, in `memory_plan`.
+//! it need, so that convolutions need no code for borders. `memory_plan` decides once where it lies.
 
 mod bf16;
 mod int8;
@@ -30,17 +30,17 @@ use featurize_kernels::winograd;
 pub(super) use self::int8::quantise as quantise_int8;
 pub(super) use self::plan::fuse;
 
-/// Pictures that go through the late layers together.
+/// Pictures of a micro-batch: the late layers compute them together.
 pub const MICRO_BATCH: usize = 4;
 
 /// The time that a step took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepTime {
-    /// The last layer that it covers.
+    /// The last layer of the step.
     pub layer: String,
     /// The algorithm, in a word.
     pub kernel: &'static str,
-    /// Multiply-accumulates for one picture, as the definition counts them.
+    /// Multiply-accumulates of the layer's definition for one picture; Winograd needs fewer.
     pub macs: u64,
     pub seconds: f64,
 }
@@ -54,11 +54,11 @@ struct PlannedStep {
     output: usize,
     /// Whether the zeros around the output must be written.
     clears: bool,
-    /// Rows of the first input from one row of the output to the next; none where the step sees to its rows itself.
+    /// Rows of the first input from one row of the output to the next; none where the step finds its rows itself.
     down: Option<usize>,
-    /// The term of a sum, or the map that is multiplied, which lies at the output before.
+    /// The value that lies at the output before the step runs: a term of a sum, or the map that is multiplied.
     under: Option<usize>,
-    /// The bytes of a position around the output, where it is bytes.
+    /// The bytes of a position of the halo of the output, where it is int8.
     halo: Option<Vec<u8>>,
 }
 
@@ -71,35 +71,35 @@ pub struct Network {
     taps: Vec<usize>,
     /// Floats of each buffer.
     buffers: Vec<usize>,
-    /// The first step that runs over the whole micro-batch.
+    /// The first step that computes the whole micro-batch together.
     cut: usize,
-    /// Steps before it that go over a picture together.
+    /// Groups of steps before `cut` that compute a picture some rows at a time.
     schedules: Vec<RowSchedule>,
-    /// For each value its scales, where it is bytes.
+    /// The scales of each value that is int8.
     quants: Vec<Option<Quant>>,
-    /// Floats of two inputs and an output that are computed in f32 where values are bf16 or bytes.
+    /// Floats of two inputs and an output, for steps that compute in f32 where values are bf16 or int8.
     wide: [usize; 3],
 }
 
-/// The buffers of one thread, or of several that share every layer.
+/// The buffers of one thread, or of several that compute each layer together.
 #[derive(Debug)]
 pub struct Scratch {
     threads: usize,
     buffers: Vec<Aligned>,
-    /// For the transforms of [`winograd`].
+    /// For the transforms of [`winograd`], and for partial sums.
     tiles: Aligned,
-    /// Two inputs and an output in f32 where values are bf16 or bytes.
+    /// Two inputs and an output in f32, where values are bf16 or int8.
     wide: [Aligned; 3],
 }
 
 impl Network {
-    /// Packs the weights of `program` for `engine`, which this CPU must have, and plans the buffers. Bytes want
+    /// Packs the weights of `program` for `engine`, which this CPU must have, and plans the buffers. For int8 see
     /// [`quantised`](Self::quantised).
     pub fn new(program: Program, engine: Engine) -> Result<Self, ExecError> {
         Self::planned(program, engine, true)
     }
 
-    /// The network over bytes, whose scales come from `ranges`.
+    /// The network in int8, with the scales from `ranges`.
     pub fn quantised(program: Program, unit: Int8Isa, ranges: &Ranges) -> Result<Self, ExecError> {
         let (taps, input) = (program.taps.clone(), Map::of(program.input_shape));
         let names = observe::names(&program);
@@ -109,7 +109,7 @@ impl Network {
         Self::placed(fused, maps, &taps, (Engine::Int8(unit), quants), false)
     }
 
-    /// The same; with `by_rows` early steps go over a picture together.
+    /// The same as [`new`](Self::new); with `by_rows` the early steps compute a picture some rows at a time.
     pub(super) fn planned(program: Program, engine: Engine, by_rows: bool) -> Result<Self, ExecError> {
         let (taps, input) = (program.taps.clone(), Map::of(program.input_shape));
         let fused = fuse(program, engine);
@@ -127,7 +127,7 @@ impl Network {
     ) -> Result<Self, ExecError> {
         let plan = memory_plan::plan(&fused, taps, maps, MICRO_BATCH, by_rows);
         let MemoryPlan { maps, roots, buffers, cut, clears, schedules } = plan;
-        // packing the weights is most of the time that a network takes to open
+        // in parallel, since packing the weights takes most of the time in which a network is opened
         let steps = fused.into_iter().zip(clears).enumerate().collect::<Vec<_>>().into_par_iter();
         let steps = steps.map(|(i, (fused, clears))| {
             let pictures = if i < cut { 1 } else { MICRO_BATCH };
@@ -147,10 +147,10 @@ impl Network {
         Ok(Self { engine, steps, maps, taps: taps.to_vec(), buffers, cut, schedules, quants, wide })
     }
 
-    /// Buffers for one picture or micro-batch at a time, whose layers are shared by `threads`: above one, it must be
-    /// used on a pool of so many.
+    /// Buffers for one picture or micro-batch at a time. Above one of `threads`, they must be used inside a pool of
+    /// that many.
     pub fn scratch(&self, threads: usize) -> Scratch {
-        // a window of bytes may be read to the next multiple of four
+        // kernels of int8 may read a window up to the next multiple of four bytes
         let buffers = self.buffers.iter().map(|len| Aligned::zeros(len + 1)).collect();
         let tiles = Aligned::zeros(self.tiles_len(threads));
         Scratch { threads, buffers, tiles, wide: self.wide.map(Aligned::zeros) }
@@ -168,7 +168,7 @@ impl Network {
                 let rows =
                     |range: &RowRange| winograd::WinogradLayout { size: [range.rows.len(), places.size[1]], ..*places };
                 let ranges = self.schedules.iter().flat_map(|schedule| schedule.ranges(i)).map(rows);
-                // tiles are cut into equal blocks, and those of fewer pictures may be larger
+                // tiles are split into equal blocks, and fewer pictures may give larger blocks
                 let batches = (1..=places.pictures).map(|pictures| winograd::WinogradLayout { pictures, ..*places });
                 ranges
                     .chain(batches)
@@ -183,7 +183,7 @@ impl Network {
         tiles.max().unwrap_or(0)
     }
 
-    /// Runs `n` pictures `(n, h, w, c)`; gives the values of each tap for all of them, maps as `(n, h, w, c)`.
+    /// Runs `n` pictures `(n, h, w, c)` and gives the values of each tap for all of them, maps as `(n, h, w, c)`.
     pub fn forward(&self, scratch: &mut Scratch, pictures: &[f32], n: usize) -> Vec<Vec<f32>> {
         let each = (self.maps[0].h * self.maps[0].w * self.maps[0].c).max(1);
         let mut taps: Vec<Vec<f32>> = vec![Vec::new(); self.taps.len()];
@@ -238,8 +238,8 @@ impl Network {
         }
     }
 
-    /// Runs `n` pictures `rounds` times and gives for each step the last layer that it covers, how it is computed, and
-    /// the least seconds that all pictures took in it.
+    /// Runs `n` pictures `rounds` times and gives for each step its last layer, its algorithm, and the least time of a
+    /// round.
     pub fn profile(&self, scratch: &mut Scratch, pictures: &[f32], n: usize, rounds: usize) -> Vec<StepTime> {
         let each = (self.maps[0].h * self.maps[0].w * self.maps[0].c).max(1);
         let times = |step: &PlannedStep| {
@@ -258,9 +258,8 @@ impl Network {
         best
     }
 
-    /// Runs a picture `(h, w, c)`, step by step, and shows each value with its map and its buffer once it is there, the
-    /// picture first, before the next step reads it. The network computes f32 or bytes, and no steps go over a picture
-    /// together.
+    /// Runs a picture `(h, w, c)` step by step, and calls `see` with each value, its map and its buffer before the next
+    /// step reads it, the picture first. The network must compute in f32 or int8 and without row schedules.
     pub(super) fn observe(
         &self,
         scratch: &mut Scratch,
@@ -312,7 +311,7 @@ impl Network {
             let map = &self.maps[step.output];
             let buffer = &mut scratch.buffers[map.buffer];
             match schedule.held(step.output) {
-                // zeros beside all rows that are held, and above the first ones
+                // zeros beside all rows in the buffer, and above the first ones
                 Some(rows) => {
                     let halo = Pad { bottom: 0, ..map.halo };
                     self.clear(buffer, &Map { h: rows - halo.top, halo, ..*map }, p);
@@ -321,7 +320,7 @@ impl Network {
                 None => {}
             }
         }
-        // the time for moving rows counts for the step that wants the room
+        // the time for moving rows counts for the step that needs the room
         let mut start = Instant::now();
         for action in &schedule.actions {
             let rows = |value: &usize| (self.maps[*value].buffer, self.maps[*value].row());
@@ -351,11 +350,11 @@ impl Network {
         }
     }
 
-    /// Computes rows of a step for `n` pictures from `first` on, all rows if these are several.
+    /// Computes rows of a step for `n` pictures from `first` on; for several pictures all rows.
     fn step(&self, range: &RowRange, scratch: &mut Scratch, first: usize, n: usize) {
         let step = &self.steps[range.step];
         let to = &self.maps[step.output];
-        // never the buffer of an input, see `memory_plan`: a term onto which a sum is added is no input
+        // this is never the buffer of an input (see `memory_plan`): a term that lies at the output is not in `inputs`
         let mut output = std::mem::take(&mut scratch.buffers[to.buffer]);
         match self.engine {
             Engine::Bf16(unit) => self.step_bf16(unit, range, scratch, first..first + n, output.as_bf16_mut()),
@@ -364,7 +363,8 @@ impl Network {
                 let buffers = &scratch.buffers;
                 let input = |i: usize, p: usize| {
                     let map = &self.maps[step.inputs[i]];
-                    // a term of a concatenation may lie in the output already; nothing reads it then
+                    // a term of a concatenation may lie in the output already, whose buffer is empty here; then it is
+                    // not read
                     (map, buffers[map.buffer].get(map.base(p) + step.skip(range, i, map)..).unwrap_or(&[]))
                 };
                 let out = |p: usize| to.base(p) + (range.rows.start - range.output) * to.row();
@@ -386,7 +386,7 @@ pub(crate) fn maps_of(steps: &[Fused], input: Map) -> Vec<Map> {
 }
 
 impl PlannedStep {
-    /// Elements of input `i` before those that the first row of `range` wants.
+    /// Elements of input `i` before the first that `range` needs.
     fn skip(&self, range: &RowRange, i: usize, map: &Map) -> usize {
         let down = match self.op {
             // the gate has one row

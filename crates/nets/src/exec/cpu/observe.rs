@@ -1,4 +1,4 @@
-//! A network in f32 that lets somebody look at every value, for calibration.
+//! A network in f32 that reports statistics of every value, for calibration.
 
 use super::engine::Engine;
 use super::network::{Network, Scratch};
@@ -9,14 +9,14 @@ use crate::exec::{ExecError, Kernels, Precision};
 /// The name of the picture among the layers.
 pub(crate) const PICTURE: &str = "input";
 
-/// A network whose values are looked at.
+/// A network that reports statistics of its values.
 #[derive(Debug)]
 pub struct Observer {
     network: Network,
     names: Vec<Option<String>>,
 }
 
-/// For each value of a program the layer that computes it.
+/// The layer that computes each value of a program.
 pub(crate) fn names(program: &Program) -> Vec<Option<String>> {
     let mut names = vec![None; program.last_use.len()];
     names[0] = Some(PICTURE.to_string());
@@ -41,7 +41,7 @@ impl Observer {
         self.network.scratch_bytes()
     }
 
-    /// Runs a picture `(h, w, c)` and gives what each layer holds.
+    /// Runs a picture `(h, w, c)` and gives the statistics of each layer.
     pub fn observe(&self, scratch: &mut Scratch, picture: &[f32]) -> Observed {
         let mut layers = Vec::new();
         self.network.observe(scratch, picture, &mut |value, map, values| {

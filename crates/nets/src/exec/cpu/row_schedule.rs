@@ -1,9 +1,8 @@
-//! The row schedule: early steps go over a picture together, some rows at a time, so that the rows which one step
-//! writes are still in the cache when the next step reads them. Of a map that no other step reads, only those rows are
-//! held that its readers have not seen yet.
+//! The row schedule: a group of early steps computes a picture some rows at a time, so that the rows that one step
+//! writes are still in the cache when the next step reads them. The buffer of a map that only this group reads holds
+//! only the rows that are still to be read.
 //!
-//! The order in which rows are computed is planned once, from the shapes alone. The values of a row are the same as in
-//! one go.
+//! The order of rows is planned once, from the shapes alone. The values are the same as those of whole maps.
 
 #[cfg(test)]
 mod tests;
@@ -14,24 +13,22 @@ use super::map::Map;
 use super::memory_plan::Fused;
 use crate::exec::lower::Kernel;
 
-/// Bytes of all rows that a schedule uses at a time. Measured with a second cache of 1 MiB, which not all of them need
-/// at once.
+/// Most bytes of all rows that a schedule uses at a time. Measured with an L2 cache of 1 MiB; not all of them are
+/// needed at once.
 const NEAR: usize = 3 << 19;
-/// Bytes of a map below which it stays in the second cache as a whole.
+/// Bytes of a map below which it stays in the L2 cache as a whole.
 const SMALL: usize = 256 << 10;
-/// The most steps of a schedule that are tried: it bounds the search where pictures are so large that all layers are
-/// early.
+/// The most steps of a schedule: it bounds the search for very large pictures, for which all layers are early.
 const MOST: usize = 16;
-/// So many times the rows of one computation fit into a buffer before the rows that are still wanted are moved to its
-/// beginning.
+/// A buffer has room for so many computations before the rows that are still needed are moved to its beginning.
 const ROOM: usize = 2;
 
-/// Rows of a step's output, and the rows that the buffers of its values begin with.
+/// Rows of a step's output, and the first row in the buffer of each of its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RowRange {
     pub step: usize,
     pub rows: Range<usize>,
-    /// Of its first two inputs, zeros above the map counted.
+    /// The first row in the buffers of the first two inputs, the halo above the map counted.
     pub inputs: [usize; 2],
     pub output: usize,
 }
@@ -47,13 +44,13 @@ impl RowRange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Compute(RowRange),
-    /// Forgets the first rows of a value's buffer and moves the rows behind them to its beginning.
+    /// Drops the first rows of a value's buffer and moves the rows after them to its beginning.
     Drop {
         value: usize,
         rows: usize,
         keep: usize,
     },
-    /// Zeros below a map.
+    /// Writes the zeros below a map.
     Bottom {
         value: usize,
         row: usize,
@@ -65,12 +62,12 @@ pub(crate) enum Action {
 pub(crate) struct RowSchedule {
     pub steps: Range<usize>,
     pub actions: Vec<Action>,
-    /// Values of which only some rows are held, and how many with zeros above and below.
+    /// Values whose buffer holds only some rows, and its rows, the halo counted.
     pub held: Vec<(usize, usize)>,
 }
 
 impl RowSchedule {
-    /// Rows of the buffer of `value`, where it holds only some.
+    /// Rows of the buffer of `value`, where it does not hold all.
     pub(crate) fn held(&self, value: usize) -> Option<usize> {
         self.held.iter().find(|(held, _)| *held == value).map(|(_, rows)| *rows)
     }
@@ -94,7 +91,7 @@ struct Reach {
     kernel: usize,
     stride: usize,
     top: usize,
-    /// Computed in multiples of as many rows.
+    /// The step computes multiples of so many rows.
     tile: usize,
 }
 
@@ -123,12 +120,12 @@ impl Reach {
         }
     }
 
-    /// Rows of an input of `h` that the first `rows` of the output want.
+    /// Rows of an input of `h` rows that the first `rows` of the output need.
     fn wants(&self, rows: usize, h: usize) -> usize {
         if rows == 0 { 0 } else { ((rows - 1) * self.stride + self.kernel).saturating_sub(self.top).min(h) }
     }
 
-    /// The first row of the input that the output wants from its row `next` on, or one above it.
+    /// The first row of the input that the output needs from its row `next` on, or a row above that one.
     fn first(&self, next: usize) -> usize {
         (next * self.stride).saturating_sub(self.top)
     }
@@ -156,8 +153,8 @@ pub(crate) fn plan(steps: &[Fused], taps: &[usize], roots: &[usize], maps: &[Map
     schedules
 }
 
-/// For each value the last step that reads it; the end of time for a tap and for values that share a buffer, which must
-/// be there as a whole.
+/// The last step that reads each value; `usize::MAX` for taps and for values that share a buffer, which must be held as
+/// a whole.
 fn last_reads(steps: &[Fused], taps: &[usize], roots: &[usize]) -> Vec<usize> {
     let mut last = vec![0; roots.len()];
     for (i, fused) in steps.iter().enumerate() {
@@ -182,8 +179,8 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// None where the steps do not belong together: each but the last is computed for steps of the schedule alone, and
-    /// one of these maps is large.
+    /// None where the steps cannot be scheduled together: only steps of the schedule may read the maps of all but the
+    /// last, and one of these maps must be large.
     fn of(
         fused: &'a [Fused],
         last_reads: &[usize],
@@ -210,12 +207,12 @@ impl<'a> Planner<'a> {
         &self.maps[self.fused[step].step.output]
     }
 
-    /// The step of the schedule that computes a value.
+    /// The step of the schedule that computes a value, if one does.
     fn maker(&self, value: usize) -> Option<usize> {
         self.steps.clone().find(|&i| self.fused[i].step.output == value)
     }
 
-    /// For each step the rows that must be there when the last has `rows`.
+    /// The rows that each step must have computed when the last has `rows`.
     fn wanted(&self, rows: usize) -> Vec<usize> {
         let mut wanted = vec![0; self.steps.len()];
         if let Some(last) = wanted.last_mut() {
@@ -234,7 +231,7 @@ impl<'a> Planner<'a> {
         wanted
     }
 
-    /// The first row of the output of `step` that is still wanted when each step has `done` rows.
+    /// The first row of the output of `step` that is still to be read when each step has computed `done` rows.
     fn first(&self, step: usize, done: &[usize]) -> usize {
         let value = self.fused[step].step.output;
         let mut first = done[step - self.steps.start];
@@ -247,8 +244,8 @@ impl<'a> Planner<'a> {
         first
     }
 
-    /// Rows of the buffer of each step's output, with zeros above and below, when the last step computes `rows` at a
-    /// time and what is not wanted is dropped each time.
+    /// The rows of the buffer of each step's output, halo counted, and the most rows that each step computes at a time,
+    /// when the last step computes `rows` at a time and unneeded rows are dropped each time.
     fn least(&self, rows: usize) -> (Vec<usize>, Vec<usize>) {
         let n = self.steps.len();
         let (mut done, mut least, mut new) = (vec![0; n], vec![0; n], vec![0; n]);
@@ -267,7 +264,7 @@ impl<'a> Planner<'a> {
         (least, new)
     }
 
-    /// Whether the rows of an input that the last step overwrites have been read by then.
+    /// Whether rows of an input that shares the last step's buffer are read before the last step overwrites them.
     fn reads_first(&self, rows: usize) -> bool {
         let end = self.steps.end - 1;
         let home = self.roots[self.fused[end].step.output];
@@ -289,7 +286,7 @@ impl<'a> Planner<'a> {
     /// Bytes of the rows that are in use at a time.
     fn bytes(&self, rows: usize) -> usize {
         let of = |held: Vec<usize>| self.steps.clone().zip(held).map(|(i, rows)| 4 * rows * self.map(i).row()).sum();
-        // the rows that the first rows want are held at least, and they are found soon
+        // a lower bound, which is computed faster: the rows for the first rows of the output
         let first = of(self.wanted(rows));
         if first > NEAR { first } else { of(self.least(rows).0) }
     }
@@ -316,7 +313,7 @@ impl<'a> Planner<'a> {
                     actions.push(Action::Drop { value, rows, keep });
                     base[at] = first;
                 }
-                // a term onto which the output is added lies at the output and is no input of its own
+                // a term that lies at the output is not counted as an input
                 let inputs = self.fused[i].inputs().into_iter().filter(|&input| self.roots[input] != self.roots[value]);
                 let inputs: Vec<usize> = inputs.collect();
                 let input = |k: usize| {

@@ -1,4 +1,4 @@
-//! The computation of a step, and the steps that only move values.
+//! The operations of steps, and the computation of those that need no kernel.
 
 mod product;
 mod tokens;
@@ -27,13 +27,13 @@ use featurize_kernels::winograd;
 /// A step over planned buffers.
 #[derive(Debug)]
 pub(crate) enum Op {
-    /// A convolution, the values of a third map added to it; over bf16 a dense layer, too.
+    /// A convolution, to which a residual may be added; in bf16 a dense layer, too.
     Product {
         packed: Parts<Product>,
         places: ProductPlaces,
         activation: Option<Activation>,
     },
-    /// A 3 × 3 convolution with fewer multiplications, the values of a third map added to it.
+    /// A 3 × 3 convolution by Winograd's algorithm, to which a residual may be added.
     Winograd {
         packed: Parts<winograd::WinogradConv>,
         places: winograd::WinogradLayout,
@@ -75,50 +75,49 @@ pub(crate) enum Op {
     Activation(Activation),
     Softmax,
     Normalize,
-    /// For each channel √(Σ x²), divided by the mean of these and this number.
+    /// For each channel √(Σ x²), divided by their mean plus this epsilon.
     Responses(f32),
-    /// Onto what lies at the output there is one input, else two.
+    /// With `onto` the one input is added to the output, else two are summed.
     Add {
         onto: bool,
         activation: Option<Activation>,
     },
-    /// By the gate that is the last input; onto what lies at the output there is no other.
+    /// The last input is the gate. With `onto` the output is multiplied, else the first input.
     Multiply {
         onto: bool,
     },
-    /// Channels from this one on.
+    /// The channels from this one on.
     Slice(usize),
     Shuffle(usize),
-    /// For each term its first channel; none where it was written in place.
+    /// The first channel of each term; none for a term that was written in place.
     Concat(Vec<Option<usize>>),
     Pool(Pool),
     AdaptiveAvgPool,
     ZeroPad(Pad),
     Flatten(FlattenOrder),
-    /// The first tokens, and what is added to the positions of the map behind them. `given`: the second input is added
-    /// to the first token.
+    /// The first tokens, then the positions of the map with `positions` added. `given`: a second input is added to the
+    /// first token.
     Tokens {
         first: Vec<f32>,
         positions: Vec<f32>,
         given: bool,
     },
-    /// The queries come from the input, too, unless they are given here.
+    /// The queries come from the input, unless they are constants.
     Attention {
         packed: Box<Attention>,
         queries: Option<Vec<f32>>,
     },
-    /// Queries and keys turned by the angles with these cosines and sines.
+    /// Rotary position embedding: queries and keys are turned by angles, given by their cosines and sines.
     Turn {
         heads: usize,
         angles: [Vec<f32>; 2],
     },
-    /// Tokens from this one on.
+    /// The tokens from this one on.
     Select(usize),
     Merge,
 }
 
-/// The circumstances of one computation: instructions, threads, room for sums and transforms, the rows of the output
-/// `to`.
+/// The context of one computation: instructions, threads, scratch memory, and the rows of the output `to`.
 #[derive(Debug)]
 pub(super) struct Work<'a> {
     pub isa: Isa,
@@ -164,7 +163,7 @@ impl Op {
         matches!(self, Op::Scale { .. } | Op::LayerNorm { .. } | Op::Add { .. } | Op::Multiply { .. })
     }
 
-    /// True where the output holds a term of the sum before, or the map that is multiplied.
+    /// True where the step reads its output: a term of the sum, or the map that is multiplied.
     pub(super) fn reads_output(&self) -> bool {
         match self {
             Op::Add { onto, .. } | Op::Multiply { onto } => *onto,
@@ -174,8 +173,8 @@ impl Op {
         }
     }
 
-    /// Computes rows for several `pictures` over f32. `input` gives the map of an input and its values for a picture
-    /// from the first wanted row on, `out` the place in `output` of a picture's first row.
+    /// Computes rows for several `pictures` in f32. `input` gives the map of an input and its values for a picture from
+    /// the first row that is needed, `out` the offset in `output` of a picture's first row.
     pub(super) fn compute<'a>(
         &self,
         work: Work,
@@ -202,7 +201,7 @@ impl Op {
                             Product::Digits(packed) => {
                                 packed.run(threads, &places, [rows, to.w], values, added, *activation, output, tiles);
                             }
-                            // its maps are bf16
+                            // networks in f32 have no such product
                             Product::Bf16(_) => {}
                         }
                     });
@@ -235,9 +234,8 @@ impl Op {
     }
 }
 
-/// Computes rows of a step for one picture; steps that are computed for several pictures together are not among these.
-/// `output` begins with the first of the rows, and so do inputs, but for the input of a pool, which begins with the
-/// first row that is there.
+/// Computes rows of a step for one picture, for steps that do not take several together. `output` begins with the first
+/// of the rows, and so do inputs, except that of a pool, which begins with the first row in its buffer.
 fn one<'a>(
     isa: Isa,
     threads: usize,
@@ -326,7 +324,7 @@ fn one<'a>(
     }
 }
 
-/// Computes a layer position by position; `run` computes some of them, in place where it is given no input.
+/// Computes a layer position by position; `run` computes a run of them, in place where it gets no input.
 pub(super) fn pointwise<'a, E: Copy + 'a>(
     op: &Op,
     input: impl Fn(usize) -> (&'a Map, &'a [E]),
@@ -378,7 +376,7 @@ pub(super) fn slice<T: Copy>(first: usize, (from, values): (&Map, &[T]), to: &Ma
     each_run(to, output, &from, values, <[T]>::copy_from_slice);
 }
 
-/// Copies the channels of `groups` in turn.
+/// Copies channels in the order of ShuffleNet: the first of each of `groups`, then the second of each, and so on.
 pub(super) fn shuffle<T: Copy>(groups: usize, (from, values): (&Map, &[T]), to: &Map, output: &mut [T]) {
     let columns = from.c / groups;
     for (to, from) in to.runs(false).zip(from.runs(false)) {
@@ -401,7 +399,7 @@ pub(crate) fn grid(map: &Map, rows: Range<usize>) -> PoolMap {
 pub(super) fn each_run<T, U>(to: &Map, output: &mut [T], from: &Map, values: &[U], work: impl Fn(&mut [T], &[U])) {
     let whole = to.is_dense() && from.is_dense();
     if whole && to.halo.is_zero() && from.halo.is_zero() {
-        // of the input there may be more rows than are computed
+        // the input may have more rows than are computed
         return work(&mut output[..to.picture()], &values[..to.picture()]);
     }
     for (to, from) in to.runs(whole).zip(from.runs(whole)) {
@@ -409,7 +407,7 @@ pub(super) fn each_run<T, U>(to: &Map, output: &mut [T], from: &Map, values: &[U
     }
 }
 
-/// Gives `write` the mean over each cell of `to` and its place; cell i of n covers positions ⌊i·size/n⌋ to
+/// Calls `write` with the mean over each cell of `to` and its place; cell i of n covers positions ⌊i·size/n⌋ to
 /// ⌈(i+1)·size/n⌉.
 pub(super) fn cells(from: &Map, to: &Map, mut write: impl FnMut(Mean, Range<usize>)) {
     let cell = |i: usize, size: usize, n: usize| i * size / n..((i + 1) * size).div_ceil(n);

@@ -19,8 +19,8 @@ use featurize_kernels::simd::Isa;
 mod dilated;
 mod tokens;
 
-/// ‖ours − reference‖ / ‖reference‖. Where the terms of a few sums, values of order one, nearly cancel (five outputs of
-/// 0.01), both executors' rounding stands against nothing: a mean size of 0.1 is the least that is divided by.
+/// ‖ours − reference‖ / ‖reference‖. If the terms of few sums nearly cancel (five outputs of 0.01 from values of order
+/// one), rounding is large against the result: the divisor is at least that of outputs of 0.1.
 fn error(ours: &[f32], reference: &[f32]) -> f64 {
     assert_eq!(ours.len(), reference.len());
     let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
@@ -42,7 +42,7 @@ fn compare(graph: &Graph, weights: &WeightSet, taps: &[LayerId], size: [usize; 3
         let network = Network::new(program.clone(), engine).expect("planned");
         let mut scratch = network.scratch(1);
         let first = network.forward(&mut scratch, &hwc, 1);
-        // the same picture behind five others: the second of a second micro-batch
+        // the same picture after five others: the second of a second micro-batch
         let crowd: Vec<f32> = values(5 * hwc.len(), 99).into_iter().chain(hwc.iter().copied()).collect();
         let crowd = network.forward(&mut scratch, &crowd, 6);
         for (alone, crowd) in first.iter().zip(&crowd) {
@@ -51,7 +51,7 @@ fn compare(graph: &Graph, weights: &WeightSet, taps: &[LayerId], size: [usize; 3
                 "{engine:?}: a picture's bits depend on its neighbours"
             );
         }
-        // three threads that share every layer
+        // three threads that compute each layer together
         let mut shared = network.scratch(3);
         for pictures in [&hwc[..], &hwc.repeat(5)] {
             let (found, n) =
@@ -94,7 +94,7 @@ proptest! {
         let Ok(graph) = g.finish(s, soft) else { return Ok(()) };
         let weights = Origin::Random(seed).load(&graph, Source::Timm, &[]).expect("random");
         let tap = |name: &str| graph.find(name).expect("a layer");
-        // fused as far as it goes, and with taps between that keep things apart
+        // once with as much fused as possible, once with taps that prevent it
         let fused = compare(&graph, &weights, &[tap("sum_act"), tap("soft")], [h, w, channels]);
         let apart = compare(&graph, &weights, &[tap("conv"), tap("act"), tap("point"), tap("sum"), tap("soft")], [h, w, channels]);
         prop_assert!(fused < 1e-5 && apart < 1e-5, "{fused:e} {apart:e}");
@@ -318,7 +318,7 @@ fn what_is_not_a_number_stays_one() {
     }
 }
 
-/// Runs a network over bf16 on every unit of this CPU and gives the largest relative error of a tap against f32.
+/// Runs a network in bf16 on every unit of this CPU and gives the largest relative error of a tap against f32.
 fn compare_bf16(graph: &Graph, taps: &[LayerId], size: [usize; 3]) -> f64 {
     let weights = Origin::Random(11).load(graph, Source::Timm, &[]).expect("random");
     let program = lower(graph, &weights, taps).expect("lowered");
@@ -375,6 +375,6 @@ fn networks_over_bf16_are_near_those_over_f32() {
     let fused = compare_bf16(&graph, &[tap("sum_relu"), tap("out")], [37, 23, 5]);
     let names = ["a", "w", "tall", "pooled", "both", "inner", "twice", "dw", "same", "cells", "flat", "hidden", "out"];
     let apart = compare_bf16(&graph, &names.map(tap), [37, 23, 5]);
-    // 2⁻⁹ a rounding at most, some ten of them in a row
+    // a rounding changes a value by 2⁻⁹ at most, and there are about ten in a row
     assert!(fused < 2e-2 && apart < 2e-2 && fused > 1e-4, "{fused:e} {apart:e}");
 }

@@ -1,5 +1,5 @@
-//! Everything about attention that does not depend on the picture, computed once: the factors and biases of its scores,
-//! the tokens that come before those of the map, and the query of an attention pool.
+//! Computes once all parts of attention that do not depend on the picture: the factors and biases of its scores, the
+//! class and register tokens, and the query of an attention pool.
 
 use super::{ExecError, Kernel, Lowering};
 use crate::models::graph::{Attention, AttentionWindow, LayerId, RelativeBias, TokenTensors};
@@ -69,7 +69,8 @@ impl Lowering<'_> {
         Ok(AttentionKernel { heads, scale, cosine, bias, window })
     }
 
-    /// Gives the layer before SwinV2's attention the biases of queries and values, and takes that of the keys.
+    /// Sets the biases of queries and values in the layer before SwinV2's attention, where they are tensors `apart`,
+    /// and those of the keys to 0.
     fn mend_biases(&mut self, id: LayerId, apart: bool) -> Result<(), ExecError> {
         let layer = self.graph.layer(id);
         let channels = layer.shape.channels();
@@ -105,8 +106,8 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
-/// The scores `(heads, queries, keys)` of a window from a `table` with a row for each distance of two positions, those
-/// across before those down, the most negative first: (distances, heads).
+/// The biases `(heads, queries, keys)` of a window from a `table` `(distances, heads)`: it has a row for each distance
+/// of two positions, those across before those down, the most negative first.
 fn by_distance(table: &[f32], heads: usize, [h, w]: [usize; 2]) -> Vec<f32> {
     let positions = h * w;
     let mut scores = Vec::with_capacity(heads * positions * positions);
@@ -119,7 +120,7 @@ fn by_distance(table: &[f32], heads: usize, [h, w]: [usize; 2]) -> Vec<f32> {
     scores
 }
 
-/// SwinV2's `cpb_mlp`: a layer of ReLU between the two distances and a score for each head.
+/// SwinV2's `cpb_mlp`: from the two distances over a hidden layer with ReLU to a bias for each head.
 struct DistanceNetwork {
     /// `(hidden, 2)`
     first: Vec<f32>,
@@ -129,7 +130,7 @@ struct DistanceNetwork {
 }
 
 impl DistanceNetwork {
-    /// The table of [`by_distance`]; a window of `counted` positions a side is a distance of 8, of which the logarithm
+    /// The table of [`by_distance`]: distances are scaled so that `counted` − 1 positions are 8, then their logarithm
     /// is taken.
     fn table(&self, heads: usize, [h, w]: [usize; 2], counted: [usize; 2]) -> Vec<f32> {
         let distance = |at: usize, size: usize, counted: usize| {

@@ -1,16 +1,17 @@
-//! Post-training quantisation: which values of a network are bytes, by which scales, and the integer weights of the
+//! Post-training quantisation: which values of a network are int8, with which scales, and the integer weights of the
 //! steps between them.
 //!
-//! A value is bytes where a convolution over many positions reads it; such a convolution multiplies bytes. Everything
-//! else computes in f32: dense layers, gates, means over a whole map, and a value that is asked for. So do sums that no
-//! convolution reads, as between the blocks of Xception: rounded in each block, they would lose more and more.
+//! A value is bytes where a convolution over many positions reads it; such a convolution multiplies integers. All other
+//! steps compute in f32: dense layers, gates, means over a whole map, and taps. So do sums that no convolution reads,
+//! as between the blocks of Xception: if each block rounded them, the errors would add up.
 //!
-//! * Weights are symmetric, with a scale a filter. The step that loses least is searched: some weights may be clamped.
-//! * Bytes have a zero point *a channel*, which costs nothing: the product of zero points and weights is part of the
-//!   bias. It need not be an integer, so that the levels of a picture are exact. A map that a window leaves has the
-//!   nearest byte around it. They have a scale a channel, too, where a value is negative at times, as between the two
-//!   convolutions of Xception's pairs, whose ranges differ as the weights of the channels do.
-//! * A sum of a residual block is rounded once, after the addition: the sum of the convolution stays exact until then.
+//! * Weights are symmetric, with a scale for each filter. The scale of least error is searched; it may clamp some
+//!   weights.
+//! * Bytes have a zero point for each *channel*, at no cost: the product of zero points and weights is part of the
+//!   bias. It need not be an integer, so that the levels of a picture are exact. The halo of a map has the byte nearest
+//!   to zero. Where a value may be negative, they have a scale for each channel, too, as between the two convolutions
+//!   of Xception's pairs, whose channels differ in range.
+//! * A sum of a residual block is rounded once, after the addition: the sum of the convolution is exact until then.
 //! * The mean error that rounded weights cause is taken from the bias of the filter (NNCF's bias correction, from the
 //!   means that calibration has seen).
 //!
@@ -38,11 +39,11 @@ use featurize_kernels::int8::{Int8Depthwise, Int8Input, Int8Isa, Int8Output, Req
 pub(crate) struct Quant {
     pub scale: Vec<f32>,
     pub offset: Vec<f32>,
-    /// From values to bytes, and back.
+    /// From values to bytes, and from bytes to values.
     ways: [Rescale; 2],
 }
 
-/// For each channel a factor and what is added to the product, over and over, as the kernel wants them.
+/// For each channel a factor and a term, repeated to a multiple of 16 values as the kernel needs them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rescale {
     factor: Vec<f32>,
@@ -62,7 +63,7 @@ impl Rescale {
         Self::new(from.scale.len(), |c| (factor(c), to.offset[c] - factor(c) * from.offset[c]))
     }
 
-    /// Moves whole positions.
+    /// Converts whole positions.
     pub(crate) fn run(&self, unit: Int8Isa, from: Int8Input, to: Int8Output) {
         unit.rescale(from, &self.factor, &self.zero, to);
     }
@@ -75,9 +76,9 @@ impl Quant {
         Self { ways: [narrow, widen], scale, offset }
     }
 
-    /// The byte of zero, for each channel.
+    /// The byte nearest to zero, for each channel.
     pub(crate) fn zeros(&self) -> Vec<u8> {
-        // saturates
+        // the cast saturates
         self.offset.iter().map(|offset| offset.round_ties_even() as u8).collect()
     }
 
@@ -93,23 +94,23 @@ impl Quant {
         self.widen(unit, from, &mut to[first..]);
     }
 
-    /// The values of whole positions.
+    /// Writes the values of whole positions.
     pub(crate) fn widen(&self, unit: Int8Isa, from: &[u8], to: &mut [f32]) {
         self.ways[1].run(unit, Int8Input::Bytes(from), Int8Output::Floats(to, None));
     }
 }
 
-/// The integer weights of a convolution, or of a depthwise one, and the way from its sums to its outputs.
+/// The integer weights of a convolution, depthwise or not, and the conversion of its sums to outputs.
 #[derive(Clone, Debug)]
 pub(crate) struct Int8Layer {
-    /// (filters, kernel rows, values), as the kernels want them.
+    /// (filters, kernel rows, values), as the kernels need them.
     pub weight: Vec<i8>,
     pub requant: Requant,
-    /// Its outputs are bytes.
+    /// Whether its outputs are bytes.
     pub to_bytes: bool,
 }
 
-/// Whether a step multiplies bytes.
+/// Whether a step multiplies integers.
 pub(crate) fn is_integer(fused: &Fused, maps: &[Map]) -> bool {
     let (from, to) = (&maps[fused.step.inputs[0]], &maps[fused.step.output]);
     let many = from.h * from.w > 1 && to.h * to.w > 1;

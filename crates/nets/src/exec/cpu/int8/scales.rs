@@ -1,4 +1,4 @@
-//! This module decides which values are bytes, and chooses the scale and the zero point of each of their channels.
+//! Decides which values are int8, and chooses the scale and the zero point of each of their channels.
 
 use super::{Quant, is_integer};
 use crate::exec::ExecError;
@@ -7,7 +7,7 @@ use crate::exec::cpu::memory_plan::Fused;
 use crate::exec::lower::Kernel;
 use crate::exec::ranges::Ranges;
 
-/// For each value its scales, none where it is f32. `names` has the layer that computes each value.
+/// The scales of each value; none where it is f32. `names` has the layer that computes each value.
 pub(crate) fn scales(
     steps: &[Fused],
     maps: &[Map],
@@ -39,8 +39,8 @@ pub(crate) fn scales(
     Ok((0..maps.len()).map(|value| bytes[value].then(|| quant(value))).collect())
 }
 
-/// For each value whether it is bytes: a step that multiplies bytes reads it, or adds it although it is no sum itself,
-/// or its bytes are copied to such a value, or from one into a concatenation.
+/// For each value whether it is bytes. It is where an integer step reads it or, unless it is a sum, adds it; where its
+/// bytes are copied to such a value; and where another term of its concatenation is bytes.
 fn bytes(steps: &[Fused], maps: &[Map]) -> Vec<bool> {
     let mut bytes = vec![false; maps.len()];
     let sums = steps.iter().filter(|fused| fused.added.is_some() || matches!(fused.step.kernel, Kernel::Add));
@@ -68,7 +68,7 @@ fn bytes(steps: &[Fused], maps: &[Map]) -> Vec<bool> {
     }
 }
 
-/// For each channel of each value the value and the channel whose bytes it has, copied.
+/// For each channel of each value the value and the channel from which its bytes are copied.
 fn sources(steps: &[Fused], maps: &[Map]) -> Vec<Vec<(usize, usize)>> {
     let mut all: Vec<Vec<(usize, usize)>> =
         maps.iter().enumerate().map(|(value, map)| (0..map.c).map(|c| (value, c)).collect()).collect();
@@ -89,14 +89,15 @@ fn sources(steps: &[Fused], maps: &[Map]) -> Vec<Vec<(usize, usize)>> {
     all
 }
 
-/// How far the bytes of a channel reach beyond its range where channels have scales of their own, and the least part of
-/// the widest range that they reach over: a channel whose range is small here may have a larger one in other pictures.
+/// Where channels have scales of their own, the range of a channel is multiplied by `MARGIN`, and is at least `LEAST`
+/// of the widest range: its values may be larger in other pictures than in those of the calibration.
 const MARGIN: f64 = 1.5;
 const LEAST: f64 = 0.25;
 
 /// A value that is never negative has one scale for all channels, since some of these are active in few pictures; its
-/// bytes begin with zero, so that nothing need clamp it below, and the largest byte is not above the bound of an
-/// activation. Of any other value each channel has a scale of its own, and its range lies in the middle of its bytes.
+/// zero point is the byte 0, so that no clamp is needed below, and the largest byte is not above the bound of an
+/// activation. For any other value each channel has a scale of its own, and the middle of its range is the middle of
+/// the bytes.
 pub(super) fn of_range(low: &[f32], high: &[f32]) -> Quant {
     let ends: Vec<[f64; 2]> =
         low.iter().zip(high).map(|(&low, &high)| [f64::from(low).min(0.0), f64::from(high).max(0.0)]).collect();
@@ -112,7 +113,8 @@ pub(super) fn of_range(low: &[f32], high: &[f32]) -> Quant {
     Quant::new(scale, offset)
 }
 
-/// The levels of the pixels, as each channel has them: from the darkest to the brightest that calibration has seen.
+/// The scales of the picture: the 256 levels of each channel from the darkest to the brightest that calibration has
+/// seen.
 pub(super) fn of_picture(low: &[f32], high: &[f32]) -> Quant {
     let scale: Vec<f32> =
         low.iter().zip(high).map(|(low, high)| (high - low).max(f32::MIN_POSITIVE * 1e6) / 255.0).collect();

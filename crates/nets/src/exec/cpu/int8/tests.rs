@@ -1,5 +1,5 @@
-//! Networks over bytes against a simulation in f32, step by step: the same rounded weights, and the values of the
-//! network over bytes before the step.
+//! Compares networks in int8, step by step, with a simulation in f32 that has the same rounded weights and gets the
+//! values of the int8 network before the step.
 
 use proptest::prelude::*;
 
@@ -33,7 +33,7 @@ fn lowered(graph: &Graph, taps: &[LayerId], seed: u64) -> Program {
     lower(graph, &weights, taps).expect("lowered")
 }
 
-/// The ranges over some pictures of noise, one of which is `picture`.
+/// The ranges over three pictures of noise, one of which is `picture`.
 fn calibrated(program: &Program, picture: &[f32]) -> Ranges {
     let observer = Observer::new(program.clone(), Kernels::Auto).expect("planned");
     let mut calibration = Calibration::default();
@@ -43,7 +43,7 @@ fn calibrated(program: &Program, picture: &[f32]) -> Ranges {
     calibration.finish()
 }
 
-/// Puts the integer weights of a step into its place in f32.
+/// Replaces the integer weights of a step by the same weights in f32.
 fn widen(fused: &mut Fused, quants: &[Option<Quant>]) {
     let Some(Int8Layer { weight: bytes, requant, to_bytes }) = fused.int8.take() else { return };
     let input = quants[fused.step.inputs[0]].as_ref().expect("bytes");
@@ -73,7 +73,7 @@ fn widen(fused: &mut Fused, quants: &[Option<Quant>]) {
     }
 }
 
-/// Gives each value of a picture in the network over bytes, at each position the numbers that its bytes stand for.
+/// The values of all steps of the int8 network for a picture, as the numbers that the bytes stand for.
 fn values_over_bytes(program: &Program, ranges: &Ranges, picture: &[f32], unit: Int8Isa) -> Vec<Vec<f32>> {
     let quants = quantised_steps(program, ranges).2;
     let network = Network::quantised(program.clone(), unit, ranges).expect("planned");
@@ -89,7 +89,7 @@ fn values_over_bytes(program: &Program, ranges: &Ranges, picture: &[f32], unit: 
     found
 }
 
-/// The steps of a network over bytes, their maps, and for each value its scales.
+/// The steps of an int8 network, their maps, and the scales of each value.
 fn quantised_steps(program: &Program, ranges: &Ranges) -> (Vec<Fused>, Vec<Map>, Vec<Option<Quant>>) {
     let mut fused = fuse(program.clone(), Engine::Int8(Int8Isa::Portable));
     let mut maps = maps_of(&fused, Map::of(program.input_shape));
@@ -97,9 +97,9 @@ fn quantised_steps(program: &Program, ranges: &Ranges) -> (Vec<Fused>, Vec<Map>,
     (fused, maps, quants)
 }
 
-/// Computes each step in f32 from the values that the network over bytes has before it. A byte must be the one that is
-/// nearest to the number in f32, which in the middle between two is either; another value must be the same but for the
-/// rounding of f32. Returns the values over bytes.
+/// Computes each step in f32 from the values that the int8 network has before it. A byte must be the one nearest to the
+/// number in f32, either of two at a tie; a value in f32 must be the same but for rounding. Returns the values of the
+/// int8 network.
 fn assert_simulated(program: &Program, ranges: &Ranges, picture: &[f32], unit: Int8Isa) -> Vec<Vec<f32>> {
     let given = values_over_bytes(program, ranges, picture, unit);
     let (mut fused, mut maps, quants) = quantised_steps(program, ranges);
@@ -122,7 +122,7 @@ fn assert_simulated(program: &Program, ranges: &Ranges, picture: &[f32], unit: I
             return;
         };
         if map.is_dense() {
-            // around a map is the byte that is nearest to zero
+            // the halo of a map has the byte nearest to zero
             let zeros = quant.zeros().into_iter().zip(quant.scale.iter().zip(&quant.offset));
             let position: Vec<f32> = zeros.map(|(zero, (scale, offset))| (f32::from(zero) - offset) * scale).collect();
             map.fill_halo(&mut buffer[..], &position);
@@ -137,9 +137,9 @@ fn assert_simulated(program: &Program, ranges: &Ranges, picture: &[f32], unit: I
     given
 }
 
-/// Asserts for every instruction set that each step gives what the simulation gives, and that the taps of a picture are
-/// the same bits in any company, whatever the threads. `exact` taps are those of integer layers alone: they are the
-/// same bits on every instruction set.
+/// Asserts for every instruction set that each step gives the values of the simulation, and that the bits of a
+/// picture's taps depend neither on other pictures nor on the number of threads. `exact` taps, which integer layers
+/// alone compute, have the same bits on every instruction set.
 fn assert_computed(program: &Program, ranges: &Ranges, picture: &[f32], exact: &[bool]) {
     let mut first: Option<Vec<Vec<f32>>> = None;
     for unit in Int8Isa::available() {

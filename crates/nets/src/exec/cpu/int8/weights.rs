@@ -1,4 +1,4 @@
-//! The integer weights of a step.
+//! Rounds the weights of a step to int8.
 
 use rayon::prelude::*;
 
@@ -12,25 +12,25 @@ use featurize_kernels::int8::Requant;
 /// The largest weight, of both signs.
 const LARGEST: f32 = 127.0;
 
-/// Parts of the largest weight of a filter that are tried as the largest that is not clamped.
+/// Fractions of the largest weight of a filter that are tried as its clamping bound.
 const KEPT: [f32; 7] = [1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7];
 
-/// Added to a number of less than 22 bits and taken away again, it leaves the nearest integer, ties to even: without an
-/// instruction for it, which the least CPU lacks.
+/// Adding and subtracting it rounds a number of less than 22 bits to the nearest integer, ties to even: SSE2 has no
+/// instruction for that.
 const ROUNDING: f32 = 12_582_912.0;
 
 /// The inputs of a filter, by channel: weight i multiplies the bytes of channel `i % channels`.
 struct Inputs {
     scale: Vec<f32>,
-    /// The byte of zero, which need not be an integer.
+    /// The zero point, which need not be an integer.
     zero: Vec<f32>,
-    /// The means of the bytes less their zero, and of the squares of that.
+    /// The means of byte − zero point, and of its square.
     mean: Vec<f32>,
     square: Vec<f32>,
 }
 
 impl Inputs {
-    /// Of some channels of a value.
+    /// The statistics of some channels of a value.
     fn of(quant: &Quant, seen: &ChannelRanges, channels: std::ops::Range<usize>) -> Self {
         let scale = quant.scale[channels.clone()].to_vec();
         let zero = quant.offset[channels.clone()].to_vec();
@@ -42,8 +42,8 @@ impl Inputs {
     }
 }
 
-/// A filter's integer weights, the value of a step of them, the sum of their products with the zeros of the input, and
-/// the error of the filter's mean.
+/// A filter's integer weights, their scale (`step`), the sum of their products with the zero points of the input, and
+/// the mean error of the filter's output.
 struct Filter {
     weights: Vec<i8>,
     step: f64,
@@ -51,8 +51,8 @@ struct Filter {
     shift: f64,
 }
 
-/// The layer of a step that reads bytes; `quants` are those of its values, `seen` is what calibration saw of its input.
-/// None where a step does not.
+/// The integer layer of a step; none for a step in f32. `quants` has the scales of the values, `seen` the calibration
+/// of the input.
 pub(crate) fn quantise(
     fused: &Fused,
     maps: &[Map],
@@ -90,7 +90,7 @@ pub(crate) fn quantise(
     let mut requant = Requant::default();
     for (f, (filter, &bias)) in filters.iter().zip(bias).enumerate() {
         let bias = f64::from(bias) - filter.step * filter.zeros - filter.shift;
-        // in steps of the output
+        // in units of the output's bytes
         let (unit, zero) = output.map_or((1.0, 0.0), |to| (f64::from(to.scale[f]), f64::from(to.offset[f])));
         let mut offset = bias / unit + zero;
         if let Some(value) = fused.added {
@@ -106,7 +106,7 @@ pub(crate) fn quantise(
     Some(Int8Layer { weight, requant, to_bytes: output.is_some() })
 }
 
-/// Rounds the weights of a filter, which are scaled for bytes.
+/// Rounds the weights of a filter, which were multiplied by the scales of the input.
 fn rounded(weights: &[f32], inputs: &Inputs) -> Filter {
     let step = best_step(weights, inputs);
     let mut filter =
@@ -122,12 +122,12 @@ fn rounded(weights: &[f32], inputs: &Inputs) -> Filter {
     filter
 }
 
-/// The nearest weight.
+/// The nearest integer weight.
 fn nearest(weight: f32) -> f32 {
     (weight.clamp(-LARGEST, LARGEST) + ROUNDING) - ROUNDING
 }
 
-/// The step of a filter's weights whose rounding changes its sums least.
+/// The scale of a filter's weights for which rounding changes its outputs least.
 fn best_step(weights: &[f32], inputs: &Inputs) -> f32 {
     let largest = weights.iter().fold(0.0f32, |most, weight| most.max(weight.abs()));
     if largest < f32::MIN_POSITIVE * 256.0 {
@@ -136,7 +136,7 @@ fn best_step(weights: &[f32], inputs: &Inputs) -> f32 {
     let loss = |step: f32| -> f64 {
         let factor = 1.0 / step;
         let of = |weights: &[f32]| -> f64 {
-            // sixteen sums side by side, in the order of which the compiler makes vectors
+            // sixteen sums side by side, which the compiler turns into vectors
             let mut sums = [0.0f32; 16];
             for (weights, squares) in weights.chunks(16).zip(inputs.square.chunks(16)) {
                 for (sum, (weight, square)) in sums.iter_mut().zip(weights.iter().zip(squares)) {

@@ -1,5 +1,5 @@
-//! Which sums lie where a term of theirs lay; that every step finds what it reads; and that the bits are the same
-//! wherever a sum lies.
+//! Tests which sums lie at one of their terms, that every step finds the values that it reads, and that the results do
+//! not depend on where a sum lies.
 
 use proptest::prelude::*;
 
@@ -20,15 +20,15 @@ fn lowered(graph: &Graph, taps: &[LayerId]) -> Program {
     lower(graph, &weights, taps).expect("lowered")
 }
 
-/// Steps and where their values lie.
+/// Steps, and the plan of their values.
 struct Placed {
     steps: Vec<Fused>,
     plan: MemoryPlan,
     taps: Vec<usize>,
 }
 
-/// The tests fill a buffer with cells instead of numbers. A cell names the picture, the value and the channel that lie
-/// there; a zero is none. A concatenation has the cells of its terms.
+/// The tests fill buffers with cells instead of numbers. A cell names the picture, the value and the channel at its
+/// place; none is a zero of the halo. A concatenation has the cells of its terms.
 type Cell = Option<[usize; 3]>;
 
 impl Placed {
@@ -40,7 +40,7 @@ impl Placed {
         Self { steps, plan, taps }
     }
 
-    /// The term that a step adds onto, or the map that it multiplies where it lies.
+    /// The term that lies at the output of a step, or the map that it multiplies in place.
     fn under(&self, fused: &Fused) -> Option<usize> {
         let (maps, output) = (&self.plan.maps, fused.step.output);
         let sum = |value: &usize| match fused.step.kernel {
@@ -51,7 +51,7 @@ impl Placed {
         fused.inputs().into_iter().find(|value| sum(value) && maps[*value] == maps[output])
     }
 
-    /// The sums that lie where a term lay, and those that do not, each by the first layer of its step.
+    /// The sums that lie at a term, and those that do not, each by the layer of its step.
     fn sums(&self) -> [Vec<&str>; 2] {
         let sums = self.steps.iter().filter(|fused| fused.added.is_some() || matches!(fused.step.kernel, Kernel::Add));
         let (onto, apart): (Vec<_>, Vec<_>) = sums.partition(|fused| self.under(fused).is_some());
@@ -74,15 +74,15 @@ impl Placed {
         Some([picture, value, channel])
     }
 
-    /// Where the values of a map lie, and what belongs there.
+    /// The places of the values of a map, and the cells that belong there.
     fn cells(&self, p: usize, picture: usize, value: usize) -> Vec<(usize, Cell)> {
         let map = self.plan.maps[value];
         let channels: Vec<Cell> = (0..map.c).map(|channel| self.cell(picture, value, channel)).collect();
         map.runs(false).flat_map(|run| run.map(|at| at + map.base(p)).zip(channels.iter().copied())).collect()
     }
 
-    /// Runs the plan for two micro-batches with stand-ins for values; panics where a step finds another value than the
-    /// one that it reads.
+    /// Runs the plan for two micro-batches of cells; panics where a step finds other cells than those of the value that
+    /// it reads.
     fn check(&self) {
         let MemoryPlan { maps, buffers, cut, clears, .. } = &self.plan;
         let mut held: Vec<Vec<Cell>> = buffers.iter().map(|&len| vec![Some([usize::MAX; 3]); len]).collect();
@@ -130,7 +130,7 @@ impl Placed {
     }
 }
 
-/// Two residual blocks behind a convolution, as those of ResNet, over a map of `size` × `size`.
+/// A convolution and two residual blocks, as in ResNet, over a map of `size` × `size`.
 fn residual(size: usize, c: usize) -> (Builder, Vec<LayerId>) {
     let (mut g, x) = Builder::new(3, size, size);
     let first = g.conv("first", x, Conv::new(c).kernel(3).pad(1));
@@ -153,10 +153,10 @@ fn a_sum_lies_where_its_last_read_term_lay() {
     let graph = g.finish(end, end).expect("built");
     let placed = Placed::new(&graph, &[end]);
     assert_eq!(placed.sums(), [vec!["0_outer", "1_outer"], vec![]]);
-    // the picture and, later, what is inside a block; the chain of sums
+    // one buffer for the picture and later the inside of a block, one for the chain of sums
     assert_eq!(placed.plan.buffers.len(), 2);
     placed.check();
-    // what is tapped stays
+    // taps are not overwritten
     let placed = Placed::new(&graph, &sums);
     assert_eq!(placed.sums(), [vec![], vec!["0_outer", "1_outer"]]);
     placed.check();
@@ -166,7 +166,7 @@ fn a_sum_lies_where_its_last_read_term_lay() {
 fn a_term_that_somebody_needs_stays_where_it_is() {
     let (mut g, x) = Builder::new(4, 9, 9);
     let a = g.conv("a", x, Conv::new(4));
-    // the convolution reads what it adds
+    // the convolution reads the map that is added to it
     let b = g.conv("b", a, Conv::new(4).kernel(3).pad(1));
     let itself = g.add("itself", b, a);
     // read once more, by the step after the next
@@ -185,7 +185,7 @@ fn a_term_that_somebody_needs_stays_where_it_is() {
     let h = g.relu("h_relu", h);
     let i = g.conv("i", h, Conv::new(8));
     let whole = g.add("whole", i, both);
-    // nothing but a sum, once of a value and itself
+    // sums that join no convolution, one of a value and itself
     let pooled = g.pool("pooled", whole, Pool::max(3).stride(1).pad(1));
     let plain = g.add("plain", whole, pooled);
     let twice = g.add("twice", plain, plain);
@@ -244,7 +244,7 @@ proptest! {
 
 #[test]
 fn bits_are_the_same_wherever_a_sum_lies() {
-    // direct products; Winograd in the second block
+    // direct convolutions in the first network, Winograd in the second
     for (size, c) in [(7, 21), (40, 16)] {
         let (g, sums) = residual(size, c);
         let end = sums[2];

@@ -1,4 +1,4 @@
-//! Steps over bf16: most of them read and write it; the others widen their inputs, compute in f32 and round their
+//! Steps of a network in bf16: most read and write bf16; the others widen their inputs, compute in f32 and round their
 //! output.
 
 use std::ops::Range;
@@ -13,7 +13,7 @@ use featurize_kernels::bf16::{Bf16Isa, bf16};
 use featurize_kernels::depthwise;
 use featurize_kernels::pointwise::Pointwise;
 
-/// Floats of two inputs and an output of the steps that are computed in f32; those from `cut` on may take a whole
+/// Floats of two inputs and an output for the steps that compute in f32; of steps from `cut` on Winograd takes a whole
 /// micro-batch.
 pub(crate) fn wide(steps: &[PlannedStep], maps: &[Map], cut: usize) -> [usize; 3] {
     let mut most = [0; 3];
@@ -28,7 +28,7 @@ pub(crate) fn wide(steps: &[PlannedStep], maps: &[Map], cut: usize) -> [usize; 3
     most
 }
 
-/// Whether the step is computed over f32.
+/// Whether the step computes in f32.
 fn is_wide(op: &Op) -> bool {
     match op {
         Op::Product { .. } | Op::Concat(_) | Op::Pool(_) | Op::Depthwise { .. } | Op::AdaptiveAvgPool => false,
@@ -43,7 +43,7 @@ pub(crate) fn put(unit: Bf16Isa, map: &Map, buffer: &mut [bf16], picture: &[f32]
     map.runs(true).zip(picture.chunks_exact(map.w * map.c)).for_each(|(run, line)| unit.narrow(line, &mut buffer[run]));
 }
 
-/// Writes the map of a picture to the same places of `to`, zeros around it.
+/// Widens the map of a picture to the same places of `to`, and writes zeros around it.
 fn load(unit: Bf16Isa, map: &Map, from: &[bf16], to: &mut [f32]) {
     if map.is_dense() {
         return unit.widen(&from[..map.picture()], &mut to[..map.picture()]);
@@ -58,7 +58,7 @@ fn store(unit: Bf16Isa, map: &Map, from: &[f32], to: &mut [bf16]) {
 }
 
 impl Network {
-    /// Computes rows of a step for some `pictures`, all rows if these are several.
+    /// Computes rows of a step for some `pictures`; for several pictures all rows.
     pub(super) fn step_bf16(
         &self,
         unit: Bf16Isa,
@@ -73,7 +73,7 @@ impl Network {
         let (buffers, threads, first) = (&scratch.buffers, scratch.threads, pictures.start);
         let input = |i: usize, p: usize| {
             let map = &self.maps[step.inputs[i]];
-            // a term of a concatenation may lie in the output already; nothing reads it then
+            // a term of a concatenation may lie in the output, whose buffer is empty here; then it is not read
             (map, buffers[map.buffer].as_bf16().get(map.base(p) + step.skip(range, i, map)..).unwrap_or(&[]))
         };
         let out = |p: usize| whole.base(p) + (range.rows.start - range.output) * whole.row();
@@ -162,7 +162,7 @@ impl Network {
     }
 }
 
-/// How many of `n` pictures go together through a step that is computed in f32.
+/// How many of `n` pictures a step that computes in f32 takes together.
 fn pictures_together(op: &Op, n: usize) -> usize {
     if matches!(op, Op::Winograd { .. }) { n } else { 1 }
 }

@@ -1,5 +1,5 @@
-//! Steps over bytes: convolutions, pools and copies of channels read and write them; every other step reads f32, which
-//! its inputs are widened to where they are bytes, and rounds its output where that is bytes.
+//! Steps of a network in int8: convolutions, pools and copies of channels read and write bytes; every other step
+//! computes in f32, its inputs widened and its output rounded where these are bytes.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use featurize_kernels::aligned::Aligned;
 use featurize_kernels::int8::{Int8Input, Int8Isa, Int8Output};
 use featurize_kernels::residual::Residual;
 
-/// Chooses which values are bytes and rounds the weights of the steps that read them.
+/// Chooses which values are bytes, and rounds the weights of the steps that read them.
 pub(crate) fn quantise(
     steps: &mut [Fused],
     maps: &mut [Map],
@@ -36,8 +36,8 @@ pub(crate) fn quantise(
     Ok(quants)
 }
 
-/// Writes down the bytes around the outputs. A term of a concatenation lies among the channels of that; a sum may lie
-/// where a term with other scales lay, and then has zeros of its own around it.
+/// Sets the bytes of the halo around each output. A term inside a concatenation has the halo of the concatenation; a
+/// sum that lies at a term with other scales writes a halo of its own.
 pub(crate) fn halos(steps: &mut [PlannedStep], maps: &[Map], roots: &[usize], quants: &[Option<Quant>]) {
     for step in steps {
         let (value, root) = (step.output, roots[step.output]);
@@ -50,7 +50,7 @@ pub(crate) fn halos(steps: &mut [PlannedStep], maps: &[Map], roots: &[usize], qu
     }
 }
 
-/// Floats of two inputs and an output of the steps that are computed in f32.
+/// Floats of two inputs and an output for the steps that compute in f32.
 pub(crate) fn wide(steps: &[PlannedStep], maps: &[Map], quants: &[Option<Quant>], cut: usize) -> [usize; 3] {
     let mut most = [0; 3];
     for (i, step) in steps.iter().enumerate() {
@@ -69,7 +69,7 @@ fn is_integer(op: &Op) -> bool {
     matches!(op, Op::Int8 { .. } | Op::Int8Depthwise { .. })
 }
 
-/// Writes the map of a picture to the same places of `to`, zeros around it.
+/// Widens the map of a picture to the same places of `to`, and writes zeros around it.
 fn load(unit: Int8Isa, quant: &Quant, map: &Map, from: &[u8], to: &mut [f32]) {
     map.clear_halo(to);
     map.runs(map.is_dense()).for_each(|run| quant.widen(unit, &from[run.clone()], &mut to[run]));
@@ -106,7 +106,7 @@ impl Network {
         let (buffers, threads) = (&scratch.buffers, scratch.threads);
         let bytes = |i: usize, p: usize| {
             let map = &self.maps[step.inputs[i]];
-            // a term of a concatenation may lie in the output already; nothing reads it then
+            // a term of a concatenation may lie in the output, whose buffer is empty here; then it is not read
             (map, buffers[map.buffer].as_bytes().get(map.base(p)..).unwrap_or(&[]))
         };
         let quant = self.quants[step.output].as_ref();
@@ -120,13 +120,13 @@ impl Network {
                     Some(_) => Int8Input::Bytes(bytes(1, first).1),
                     None => Int8Input::Bytes(&[]),
                 };
-                // a single part goes over all positions at once
+                // one part: all positions are computed at once
                 for mut places in places.pieces(n * to.h * to.w, 1, threads) {
                     let (target, added) = match (to_bytes, quant) {
                         (true, _) => (Int8Output::Bytes(&mut output.as_bytes_mut()[to.base(first)..]), added),
                         (_, None) => (Int8Output::Floats(&mut output[to.base(first)..], *activation), added),
                         (_, Some(_)) => {
-                            // a residual at the output is not at the values beside it
+                            // the sums go to `wide`, so that the residual is read from the output
                             let mut added = added;
                             if places.residual == Residual::InPlace {
                                 places.residual = Residual::At(places.output_starts);
@@ -181,7 +181,7 @@ impl Network {
             }
             _ => return pictures.for_each(|p| self.step_wide(unit, range, scratch, p, output)),
         }
-        // sums of f32 are one picture after the other, in the output or beside it
+        // the f32 results of the pictures lie one after the other, in the output or in `wide`
         for p in first..first + n {
             let (base, beside) = (to.base(p), (p - first) * to.picture());
             let wide = &mut scratch.wide[2];
@@ -189,7 +189,7 @@ impl Network {
         }
     }
 
-    /// Computes an activation that clamps, for picture `p`, by the scales of its output: its bytes end where it clamps.
+    /// Computes a clamping activation for picture `p` by the scales of its output, whose bytes end at its bounds.
     fn clamp(&self, unit: Int8Isa, step: usize, scratch: &Scratch, p: usize, output: &mut Aligned) {
         let PlannedStep { inputs, output: value, .. } = &self.steps[step];
         let (from, to, Some(quant)) = (&self.maps[inputs[0]], &self.maps[*value], &self.quants[*value]) else { return };
@@ -222,7 +222,7 @@ impl Network {
             let map = &self.maps[step.inputs[i]];
             match self.quants[step.inputs[i]] {
                 Some(_) => (map, &wides[i][..]),
-                // a term of a concatenation may lie in the output already; nothing reads it then
+                // a term of a concatenation may lie in the output, whose buffer is empty here; then it is not read
                 None => (map, buffers[map.buffer].get(map.base(p)..).unwrap_or(&[])),
             }
         };
@@ -239,8 +239,8 @@ impl Network {
         self.finish(unit, range, quant, [to.base(p), 0], out, output);
     }
 
-    /// Runs the activation that no kernel applies over the values of a step: those of `output`, from the first place
-    /// on, or, where the output is bytes, those beside it, from the second place on, which are rounded then.
+    /// Applies the activation that the integer kernel does not, to `output` from `base` on or, where the output is
+    /// bytes, to `wide` from `beside` on; then rounds `wide` into the output.
     fn finish(
         &self,
         unit: Int8Isa,
@@ -262,7 +262,7 @@ impl Network {
     }
 }
 
-/// The activation of an integer step that does more than clamp, which its kernel does not apply.
+/// The activation of an integer step that its kernel does not apply, since it does more than clamp.
 fn beyond(op: &Op) -> Option<Activation> {
     let (Op::Int8 { activation, .. } | Op::Int8Depthwise { activation, .. }) = op else { return None };
     activation.filter(|activation| activation.limits().is_none())
@@ -272,8 +272,8 @@ fn writes_bytes(op: &Op) -> bool {
     matches!(op, Op::Int8 { to_bytes: true, .. } | Op::Int8Depthwise { to_bytes: true, .. })
 }
 
-/// Whether a pool may take bytes as they are: the largest is that of the values; a mean with zeros of the padding is
-/// that of the values only where zero is the byte zero.
+/// Whether a pool may work on bytes: one that counts zeros of the padding may only where zero is the byte 0, others may
+/// always.
 fn pool_reads(pooling: Pooling, zeros: bool, quant: &Quant) -> bool {
     let from_zero = quant.offset.iter().all(|offset| *offset == 0.0);
     from_zero || (pooling == Pooling::Max && !zeros) || pooling == Pooling::Avg

@@ -23,8 +23,8 @@ use featurize_kernels::pool::Pool;
 use featurize_kernels::residual::Residual;
 use featurize_kernels::winograd;
 
-/// Joins a sum to the convolution that computes one of its terms, and an activation to a sum; chooses what is computed
-/// by Winograd.
+/// Joins a sum to the convolution that computes one of its terms, and an activation to a sum; chooses the steps that
+/// Winograd computes.
 pub(crate) fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
     let last_use = program.last_use;
     let mut out: Vec<Fused> = Vec::with_capacity(program.steps.len());
@@ -58,7 +58,7 @@ pub(crate) fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
             _ => None,
         };
         let winograd = engine.winograd(&step);
-        // a step that is computed over f32 widens its inputs as a whole
+        // in bf16, a step that computes in f32 widens whole inputs
         let by_rows = engine.unit().is_none()
             || !(winograd.is_some() || matches!(step.kernel, Kernel::Activation(_) | Kernel::Dense { .. }));
         out.push(Fused { step, added: None, activation, by_rows, winograd, int8: None });
@@ -66,8 +66,8 @@ pub(crate) fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
     out
 }
 
-/// Packs the weights of a step and writes down where it reads and writes: for `pictures` at a time, `rows` of the
-/// output if not all.
+/// Packs the weights of a step and lists where it reads and writes: for `pictures` at a time, and for `rows` of the
+/// output if not for all.
 pub(crate) fn plan(
     fused: Fused,
     maps: &[Map],
@@ -84,7 +84,7 @@ pub(crate) fn plan(
         _ => added == Some(value),
     };
     let under = inputs.iter().position(|&value| term(value) && maps[value] == maps[step.output]);
-    // a term onto which the sum is added is no input of its own
+    // a term that lies at the output is not counted as an input
     let under = under.map(|i| inputs.remove(i));
     let onto = under.is_some();
     let added = if onto { Residual::InPlace } else { Residual::at(added) };
@@ -214,7 +214,8 @@ pub(crate) fn plan(
     Ok(PlannedStep { layer: step.layer, macs, op, inputs, output: step.output, clears, down, under, halo: None })
 }
 
-/// Packs a convolution in `groups` part by part. `pack` is given weights, biases and the number of channels of a part.
+/// Packs a convolution with `groups` part by part, see [`engine::parts`]. `pack` gets the weights, the biases and the
+/// number of channels of a part.
 fn in_parts<T>(
     groups: usize,
     channels: usize,
@@ -242,7 +243,7 @@ fn in_parts<T>(
     Parts { parts: (0..parts).map(&mut part).collect(), apart }
 }
 
-/// Packs a convolution over all channels of its input, whose output has so many positions.
+/// Packs a convolution over all channels of its input.
 fn product(engine: Engine, weight: &[f32], bias: &[f32], channels: usize, window: Window) -> Product {
     let (isa, rows, depth) = (engine.isa(), window.kernel[0], window.kernel[1] * channels);
     match engine {
@@ -256,8 +257,8 @@ fn product(engine: Engine, weight: &[f32], bias: &[f32], channels: usize, window
     }
 }
 
-/// Packs a convolution over some of the channels of its input, or a dilated one, by vectors: AMX wants the values of a
-/// window in a row.
+/// Packs a convolution over some of the channels of its input, or a dilated one. It is never done by AMX, which needs
+/// the values of a window in one run.
 fn group(engine: Engine, weight: &[f32], bias: &[f32], rows: usize, columns: Columns, depth: usize) -> Product {
     match engine {
         Engine::Bf16(unit) => Product::Bf16(bf16::Bf16Conv::of_group(unit, weight, bias, rows, columns, depth)),
@@ -265,7 +266,7 @@ fn group(engine: Engine, weight: &[f32], bias: &[f32], rows: usize, columns: Col
     }
 }
 
-/// For each term of a concatenation its first channel, none where it lies there already.
+/// The first channel of each term of a concatenation; none for a term that was written in place.
 fn slots(terms: &[usize], maps: &[Map], output: usize) -> Vec<Option<usize>> {
     let to = &maps[output];
     let mut channel = 0;
@@ -299,7 +300,7 @@ fn macs(step: &Step) -> u64 {
         Kernel::Conv { weight, bias, .. }
         | Kernel::Depthwise { weight, bias, .. }
         | Kernel::Dense { weight, bias, .. } => weight.len() / bias.len().max(1),
-        // a key and a value for each query
+        // for each query, products with all keys and all values of its window
         Kernel::Attention(AttentionKernel { window: Some(window), .. }) => 2 * window.size[0] * window.size[1],
         Kernel::Attention(_) | Kernel::AttentionPool { .. } => 2 * step.in_shape.len() / step.in_shape.channels(),
         _ => 0,

@@ -1,4 +1,4 @@
-//! Follows the plans of whole networks, row by row.
+//! Follows the row schedules of whole networks, row by row.
 
 use super::*;
 use crate::exec::cpu::Engine;
@@ -48,21 +48,21 @@ fn follow(name: &str, size: [usize; 2]) -> Vec<Range<usize>> {
                 }
             }
         }
-        // of the other steps, rows that nobody reads are left out
+        // other steps may leave out rows that no step reads
         let last = schedule.steps.end - 1;
         assert_eq!(done[last], plan.maps[steps[last].step.output].h, "{name}: all rows");
     }
     plan.schedules.into_iter().map(|schedule| schedule.steps).collect()
 }
 
-/// For each value the rows of its buffer.
+/// The rows of the buffer of each value.
 struct Buffers<'a> {
     maps: &'a [Map],
     rows: Vec<Vec<Row>>,
 }
 
 impl<'a> Buffers<'a> {
-    /// Before a schedule: the values that it does not compute are there.
+    /// The buffers before a schedule: they hold the values that it does not compute.
     fn of(maps: &'a [Map], schedule: &RowSchedule, steps: &[Fused]) -> Self {
         let rows = maps.iter().enumerate().map(|(value, map)| {
             let mut rows = vec![Row::Unknown; schedule.held(value).unwrap_or(map.h + map.halo.top + map.halo.bottom)];
@@ -76,11 +76,11 @@ impl<'a> Buffers<'a> {
         Self { maps, rows: rows.collect() }
     }
 
-    /// Looks for the rows that are read, then writes those that are computed.
+    /// Checks the rows that a step reads, then writes those that it computes.
     fn compute(&mut self, fused: &Fused, range: &RowRange) {
         let (output, layer) = (fused.step.output, &fused.step.layer);
         let to = &self.maps[output];
-        // but what the output is added onto
+        // without the term that lies at the output
         let inputs: Vec<usize> = fused.inputs().into_iter().filter(|&value| self.maps[value] != *to).collect();
         for (k, value) in inputs.into_iter().enumerate() {
             let map = &self.maps[value];
@@ -105,7 +105,7 @@ impl<'a> Buffers<'a> {
         for y in range.rows.clone() {
             let at = y + to.halo.top - range.output;
             for (other, rows) in self.rows.iter_mut().enumerate() {
-                // what other values had there is gone
+                // other values in this buffer are overwritten
                 if let Some(row) = rows.get_mut(at).filter(|_| self.maps[other].buffer == to.buffer) {
                     *row = if other == output { Row::Of(y) } else { Row::Unknown };
                 }
@@ -132,6 +132,6 @@ fn every_row_is_there_when_it_is_read() {
         assert!(!runs.is_empty(), "{name} has large maps one behind the other");
         assert!(runs.windows(2).all(|pair| pair[0].end <= pair[1].start), "{runs:?}");
     }
-    // nothing is large
+    // no map is large
     assert!(follow("efficientnet_lite0", [64, 64]).is_empty());
 }

@@ -1,5 +1,5 @@
-//! The weights of a convolution as a matrix product, or of several where its channels are in groups, and where it reads
-//! and writes.
+//! A convolution as a matrix product, or as several where its channels are in groups: packed weights, and where it
+//! reads and writes.
 
 #[cfg(target_arch = "x86_64")]
 use featurize_kernels::amx;
@@ -11,17 +11,17 @@ use featurize_kernels::residual::Residual;
 #[derive(Debug)]
 pub(crate) struct Parts<T> {
     pub parts: Vec<T>,
-    /// Channels of the input, and filters, from one part to the next.
+    /// Input channels and filters of a part.
     pub apart: [usize; 2],
 }
 
 impl<T> Parts<T> {
-    /// Gives `run` each part, and the channels of input and output before it.
+    /// Calls `run` with each part, and with the numbers of input and output channels before it.
     pub(in crate::exec::cpu) fn each(&self, mut run: impl FnMut(&T, [usize; 2])) {
         self.parts.iter().enumerate().for_each(|(i, part)| run(part, self.apart.map(|apart| i * apart)));
     }
 
-    /// The most that a part takes of something.
+    /// The maximum of `of` over the parts.
     pub(in crate::exec::cpu) fn most(&self, of: impl Fn(&T) -> usize) -> usize {
         self.parts.iter().map(of).max().unwrap_or(0)
     }
@@ -31,7 +31,7 @@ impl<T> Parts<T> {
 #[derive(Debug)]
 pub(crate) enum Product {
     Direct(matmul::DirectConv),
-    /// By tiles of integers.
+    /// f32 as slices of int8, by AMX.
     #[cfg(target_arch = "x86_64")]
     Digits(amx::AmxConv<amx::Int8Slices>),
     /// Over maps of bf16.
@@ -49,7 +49,7 @@ impl Product {
         }
     }
 
-    /// Floats that its sums and transforms take on so many threads.
+    /// Floats of scratch memory for so many threads.
     pub(in crate::exec::cpu) fn scratch_len(&self, threads: usize) -> usize {
         match self {
             Product::Direct(_) => 0,
@@ -60,8 +60,8 @@ impl Product {
     }
 }
 
-/// Where the windows of a product begin and where its outputs lie, for every position of all pictures that go through
-/// it together.
+/// The offsets of the windows and of the outputs of a product, for every position of all pictures that it computes
+/// together.
 #[derive(Debug)]
 pub(crate) struct ProductPlaces {
     pub starts: Vec<u32>,
@@ -72,8 +72,8 @@ pub(crate) struct ProductPlaces {
 }
 
 impl ProductPlaces {
-    /// Those of the first so many `positions`, all at once for a single part. Several parts take turns over some
-    /// positions, all of whose channels are then in the cache.
+    /// The offsets of the first `positions`: for a single part all at once, for several in pieces small enough that all
+    /// channels of a piece stay in the cache while the parts take turns.
     pub(in crate::exec::cpu) fn pieces(
         &self,
         positions: usize,
@@ -93,7 +93,7 @@ impl ProductPlaces {
         })
     }
 
-    /// Whether a term is read from a map of its own.
+    /// Whether the residual is read from a map of its own.
     pub(in crate::exec::cpu) fn reads_term(&self) -> bool {
         matches!(self.adds, Residual::At(_))
     }

@@ -10,7 +10,7 @@ use featurize_kernels::simd::Isa;
 /// Added to the score of two positions of a window that the shift brought together from opposite sides of the map.
 const APART: f32 = -100.0;
 
-/// Attention over the positions of `from`, of all pictures that go through it together. The channels of a position are
+/// Attention over the positions of `from`, for all pictures that go through it together. The channels of a position are
 /// queries, keys and values.
 pub(crate) fn attend(isa: Isa, kernel: AttentionKernel, pictures: usize, [from, to]: [&Map; 2]) -> Op {
     let AttentionKernel { heads, scale, cosine, bias, window } = kernel;
@@ -49,7 +49,7 @@ pub(crate) fn pool_tokens(isa: Isa, heads: usize, query: Vec<f32>, pictures: usi
     Op::Attention { packed, queries: Some(query) }
 }
 
-/// The positions (row, column) of each window, in the map from which the shifted windows are cut.
+/// The positions (row, column) of each window, in the map before it is shifted.
 fn windows(window: AttentionWindow, map: &Map) -> impl Iterator<Item = Vec<[usize; 2]>> + use<> {
     let (AttentionWindow { size: [wh, ww], shift }, [h, w]) = (window, [map.h, map.w]);
     let corners = (0..h / wh).flat_map(move |y| (0..w / ww).map(move |x| [y * wh, x * ww]));
@@ -59,17 +59,16 @@ fn windows(window: AttentionWindow, map: &Map) -> impl Iterator<Item = Vec<[usiz
     })
 }
 
-/// For each window of a picture its bias, see [`biases`]: those at the lower and at the right edge of the shifted map
-/// have one of their own.
+/// For each window of a picture the index of its bias, see [`biases`]: windows at the lower and right edge of the
+/// shifted map have biases of their own.
 fn kinds(window: AttentionWindow, map: &Map) -> Vec<usize> {
     let count = [map.h / window.size[0], map.w / window.size[1]];
     let edge = |at: usize, i: usize| usize::from(window.shift[i] > 0 && at + 1 == count[i]);
     (0..count[0]).flat_map(|y| (0..count[1]).map(move |x| 2 * edge(y, 0) + edge(x, 1))).collect()
 }
 
-/// The biases `(kinds, heads, queries, keys)`: that of all windows, and where windows are shifted those of the windows
-/// at the right edge, at the lower edge, and at both, in which parts from opposite sides of the map do not see each
-/// other.
+/// The biases `(kinds, heads, queries, keys)`: those of most windows, and where windows are shifted those of the
+/// windows at the right edge, at the lower edge, and at both, which mask positions from opposite sides of the map.
 fn biases(window: AttentionWindow, heads: usize, bias: Vec<f32>) -> Vec<f32> {
     let AttentionWindow { size: [wh, ww], shift } = window;
     if shift == [0, 0] {
@@ -89,8 +88,8 @@ fn biases(window: AttentionWindow, heads: usize, bias: Vec<f32>) -> Vec<f32> {
     (0..4).flat_map(masked).collect()
 }
 
-/// Writes the first tokens, and behind them the positions of a map, to which something is added; `given` is added to
-/// the first of all.
+/// Writes the first tokens, then the positions of a map with their embeddings added; `given` is added to the first
+/// token.
 pub(super) fn put_tokens(
     [first, positions, given]: [&[f32]; 3],
     (from, values): (&Map, &[f32]),
@@ -106,7 +105,8 @@ pub(super) fn put_tokens(
     }
 }
 
-/// Turns queries and keys of so many heads: x · cos + (−second half, first half) · sin, angles differ by token.
+/// Rotary position embedding of queries and keys: x · cos + (−second half, first half) · sin, with angles for each
+/// token.
 pub(super) fn turn(heads: usize, angles: &[Vec<f32>; 2], (from, values): (&Map, &[f32]), to: &Map, output: &mut [f32]) {
     let size = to.c / 3 / heads;
     let [cos, sin] = angles.each_ref().map(|values| values.chunks_exact(size));
@@ -124,7 +124,7 @@ pub(super) fn turn(heads: usize, angles: &[Vec<f32>; 2], (from, values): (&Map, 
     }
 }
 
-/// Copies tokens from one on, or merges the channels of squares of positions.
+/// Copies tokens from one on, or merges the channels of 2 × 2 squares of positions.
 pub(crate) fn gather<T: Copy>(op: &Op, (from, values): (&Map, &[T]), to: &Map, output: &mut [T]) {
     if let Op::Select(first) = op {
         for (to, from) in to.runs(false).zip(from.runs(false).skip(*first)) {

@@ -8,8 +8,8 @@ use crate::models::graph::{Activation, Op, Pad, Window};
 use crate::models::{LayerId, Shape, Source};
 use crate::weights::Origin;
 
-/// A convolution whose window is dilated by `by` rows and columns, with as many zeros around the map as keep its size
-/// where the stride is 1.
+/// A convolution with a dilation of `by` rows and columns, and with the padding that keeps the size of the map at
+/// stride 1.
 pub(super) fn dilated(
     g: &mut Builder,
     name: &str,
