@@ -1,7 +1,7 @@
-//! AlexNet as torchvision has it: the one-tower network of "One weird trick for parallelizing convolutional neural
-//! networks" (Krizhevsky 2014, arXiv:1404.5997), without the local response normalisation and the two towers of the
-//! paper of 2012. Layer names and constants are those of torchvision/models/alexnet.py. Blocks are also found by the
-//! names of the Caffe model, each after its ReLU: `conv1` … `conv5`, `pool1`, `pool2`, `pool5`, `fc6`, `fc7`.
+//! torchvision's AlexNet: the one-tower network of "One weird trick for parallelizing convolutional neural networks"
+//! (Krizhevsky 2014, arXiv:1404.5997), without the local response normalisation and the two towers of the paper of
+//! 2012. Layer names and constants are those of torchvision/models/alexnet.py. The names of the Caffe model are aliases
+//! of its blocks, each after its ReLU: `conv1` … `conv5`, `pool1`, `pool2`, `pool5`, `fc6`, `fc7`.
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{FlattenOrder, Graph, GraphError, LayerId};
@@ -12,7 +12,7 @@ const HIDDEN: usize = 4096;
 /// Height and width of the map that the classifier takes, whatever the picture's size.
 const GRID: usize = 6;
 
-/// A convolution with the ReLU behind it, and the max pooling (3 × 3, stride 2) behind that, when there is one.
+/// A convolution, a ReLU and, in some blocks, a max pooling (3 × 3, stride 2).
 struct Block {
     conv: Conv,
     caffe: &'static str,
@@ -58,7 +58,7 @@ pub(super) fn alexnet(options: &BuildOptions) -> Result<Graph, GraphError> {
     g.finish(x, logits)
 }
 
-/// Dropout does nothing when a network is only run, so that its modules are further names of what goes into them.
+/// Dropout does nothing in inference, so that its modules are aliases of their inputs.
 fn classifier(g: &mut Builder, x: LayerId, classes: usize) -> LayerId {
     let x = g.adaptive_avg_pool("avgpool", x, GRID); // (6, 6, 256)
     let x = g.flatten("flatten", x, FlattenOrder::ChannelsFirst); // (9216,)

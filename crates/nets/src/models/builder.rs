@@ -11,8 +11,8 @@ use super::graph::{
 use super::window::Placed;
 pub(crate) use super::window::{Conv, Pool};
 
-/// Builds a [`Graph`] layer by layer. The first mistake is kept and told by [`Builder::finish`], so that a network
-/// reads without `?`.
+/// Builds a [`Graph`] layer by layer. The first error is kept and returned by [`Builder::finish`], so that code needs
+/// no `?`.
 #[derive(Debug)]
 pub(crate) struct Builder {
     graph: Graph,
@@ -29,8 +29,7 @@ impl Builder {
         (builder, input)
     }
 
-    /// The network, or the first mistake made in it. `features` is its last feature map, `logits` its class scores
-    /// before softmax.
+    /// The network, or the first error. `features` is its last feature map, `logits` its class scores before softmax.
     pub(crate) fn finish(mut self, features: LayerId, logits: LayerId) -> Result<Graph, GraphError> {
         (self.graph.features, self.graph.logits) = (features, logits);
         match self.error {
@@ -39,12 +38,12 @@ impl Builder {
         }
     }
 
-    /// The features are made of these tokens, or of this map, which `features: map` gives.
+    /// Names the tokens or the map from which the features are computed; `features: map` gives them.
     pub(crate) fn pools(&mut self, id: LayerId) {
         self.graph.pooled = Some(id);
     }
 
-    /// Files hold tensors whose names begin so, for training alone: an auxiliary head.
+    /// Names a prefix of tensors that files have for training only, such as an auxiliary head.
     pub(crate) fn drop_tensors(&mut self, prefix: &str) {
         self.graph.dropped.push(prefix.to_string());
     }
@@ -103,17 +102,17 @@ impl Builder {
         self.push(name, Op::DenseMap { out, bias: true }, &[x], self.shape(x).with_channels(out))
     }
 
-    /// The same without a bias.
+    /// The same as [`dense_map`](Self::dense_map) without a bias.
     pub(crate) fn dense_map_unbiased(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
         self.push(name, Op::DenseMap { out, bias: false }, &[x], self.shape(x).with_channels(out))
     }
 
-    /// A map becomes tokens, whose tensors have names without an owner.
+    /// A map becomes tokens; the names of their tensors have no owner.
     pub(crate) fn tokens(&mut self, name: &str, x: LayerId, tensors: TokenTensors) -> LayerId {
         self.tokens_of(name, &[x], tensors)
     }
 
-    /// The same after `first`, a vector, in the place of a class token and of registers.
+    /// The same with a vector as the first token, instead of a class token and registers.
     pub(crate) fn tokens_after(&mut self, name: &str, first: LayerId, x: LayerId, tensors: TokenTensors) -> LayerId {
         self.tokens_of(name, &[x, first], tensors)
     }
@@ -154,12 +153,12 @@ impl Builder {
         x
     }
 
-    /// A token as a vector.
+    /// The token at index `at` as a vector.
     pub(crate) fn token(&mut self, name: &str, x: LayerId, at: usize) -> LayerId {
         self.push(name, Op::Select(at), &[x], Shape::Vector(self.shape(x).channels()))
     }
 
-    /// Four neighbours become one position with their channels: Swin's patch merging.
+    /// The channels of 2 × 2 positions become those of one: Swin's patch merging.
     pub(crate) fn merge(&mut self, name: &str, x: LayerId) -> LayerId {
         let Some((c, h, w)) = self.map(name, x) else { return x };
         if h % 2 + w % 2 > 0 {
@@ -176,16 +175,16 @@ impl Builder {
         self.push(name, Op::ZeroPad(pad), &[x], Shape::Map { c, h: h + top + bottom, w: w + left + right })
     }
 
-    /// Keras' `correct_pad` for a square window of stride 2: above a map of even height one row of zeros less than
-    /// below, and so beside it.
+    /// Keras' `correct_pad` for a square window of stride 2: where the height is even, one row of zeros less above than
+    /// below, and likewise for the width.
     pub(crate) fn correct_pad(&mut self, name: &str, x: LayerId, kernel: usize) -> LayerId {
         let Some((_, h, w)) = self.map(name, x) else { return x };
         let half = kernel / 2;
         self.zero_pad(name, x, [half - (1 - h % 2), half, half - (1 - w % 2), half])
     }
 
-    /// x · scale + shift on each of three channels, or by the first of the three on the only one, constants of the
-    /// network: torchvision's `transform_input`.
+    /// x · scale + shift with constants of the network: for each of three channels, or with the first constants for a
+    /// single channel. torchvision's `transform_input`.
     pub(crate) fn rescale(&mut self, name: &str, x: LayerId, scale: [f64; 3], shift: [f64; 3]) -> LayerId {
         match self.map(name, x) {
             Some((1 | 3, _, _)) => self.push(name, Op::Rescale { scale, shift }, &[x], self.shape(x)),
@@ -197,7 +196,7 @@ impl Builder {
         }
     }
 
-    /// x times a constant of the network itself.
+    /// x times a constant of the network.
     pub(crate) fn scale(&mut self, name: &str, x: LayerId, factor: f64) -> LayerId {
         self.push(name, Op::Scale(factor), &[x], self.shape(x))
     }
@@ -235,7 +234,7 @@ impl Builder {
         self.push(name, Op::AdaptiveAvgPool(size), &[x], Shape::Map { c, h: size[0], w: size[1] })
     }
 
-    /// Maps of equal height and width, channel after channel.
+    /// Concatenates the channels of maps of equal height and width.
     pub(crate) fn concat(&mut self, name: &str, parts: &[LayerId]) -> LayerId {
         let Some(&first) = parts.first() else {
             let reason = "there is nothing to concatenate".to_string();
@@ -275,7 +274,7 @@ impl Builder {
         self.push(name, Op::Add, &[a, b], self.shape(a))
     }
 
-    /// `x`, a map, times `gate`, one value a channel: how squeeze-and-excitation ends.
+    /// A map `x` times `gate`, which has one value for each channel: the end of squeeze-and-excitation.
     pub(crate) fn multiply(&mut self, name: &str, x: LayerId, gate: LayerId) -> LayerId {
         let Some((c, _, _)) = self.map(name, x) else { return x };
         if self.shape(gate).len() != c {
@@ -285,7 +284,7 @@ impl Builder {
         self.push(name, Op::Multiply, &[x, gate], self.shape(x))
     }
 
-    /// `channels` channels of a map, or of tokens.
+    /// A range of the channels of a map or of tokens.
     pub(crate) fn slice(&mut self, name: &str, x: LayerId, channels: Range<usize>) -> LayerId {
         let (shape, c) = (self.shape(x), self.shape(x).channels());
         if channels.end > c || channels.is_empty() {
@@ -295,7 +294,7 @@ impl Builder {
         self.push(name, Op::Slice(channels.start), &[x], shape.with_channels(channels.len()))
     }
 
-    /// Channels as a table of `groups` rows, read column by column.
+    /// Channels as a table of `groups` rows, read column by column: ShuffleNet's `channel_shuffle`.
     pub(crate) fn shuffle(&mut self, name: &str, x: LayerId, groups: usize) -> LayerId {
         let Some((c, _, _)) = self.map(name, x) else { return x };
         if c % groups > 0 {
@@ -323,16 +322,15 @@ impl Builder {
         self.push(name, Op::Dense { out, bias }, &[x], Shape::Vector(out))
     }
 
-    /// A second name for a layer: a block is called after its last layer's output.
+    /// A second name for a layer: a block has the name of its last layer's output.
     pub(crate) fn alias(&mut self, name: &str, id: LayerId) {
         if self.graph.names.insert(name.to_string(), id).is_some() {
             self.error.get_or_insert(GraphError::DuplicateName(name.to_string()));
         }
     }
 
-    /// Batch norm and activation that the framework holds as one module `name` (timm's `BatchNormAct2d`): its tensors
-    /// and its output bear that name, the values before the activation are `name.drop` and those after it `name.act`,
-    /// as timm's own children are called.
+    /// Batch norm and activation that are one module `name` (timm's `BatchNormAct2d`): its tensors and its output have
+    /// that name; the values before the activation are `name.drop` and those after it `name.act`, like timm's children.
     pub(crate) fn batch_norm_act(&mut self, name: &str, x: LayerId, eps: f64, activation: Activation) -> LayerId {
         let norm = self.batch_norm(&format!("{name}.drop"), x, eps);
         self.graph.layers[norm.0].owner = name.to_string();
@@ -341,7 +339,7 @@ impl Builder {
         out
     }
 
-    /// A convolution and its activation that Keras holds as one layer `name`: the values before the activation are
+    /// A convolution and its activation that are one layer `name` in Keras: the values before the activation are
     /// `name/BiasAdd`.
     pub(crate) fn conv_act(&mut self, name: &str, x: LayerId, conv: Conv, activation: Activation) -> LayerId {
         let x = self.conv(&format!("{name}/BiasAdd"), x, conv);
@@ -349,15 +347,15 @@ impl Builder {
         self.activation(name, x, activation)
     }
 
-    /// A dense layer and its activation that Keras holds as one layer `name`: the values before the activation are
+    /// A dense layer and its activation that are one layer `name` in Keras: the values before the activation are
     /// `name/BiasAdd`.
     pub(crate) fn dense_act(&mut self, name: &str, x: LayerId, out: usize, activation: Activation) -> LayerId {
         let before = self.dense_before(name, x, out);
         self.activation(name, before, activation)
     }
 
-    /// A dense layer and its softmax that Keras holds as one layer `name`. Gives the class scores, `name/BiasAdd`, from
-    /// which the softmax is computed.
+    /// A dense layer and its softmax that are one layer `name` in Keras. Returns the class scores before softmax,
+    /// `name/BiasAdd`.
     pub(crate) fn dense_softmax(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
         let scores = self.dense_before(name, x, out);
         self.softmax(name, scores);
@@ -379,7 +377,7 @@ impl Builder {
         x
     }
 
-    /// A layer of any kind, whose shape the caller knows.
+    /// A layer of any kind; the caller gives its shape.
     pub(crate) fn push(&mut self, name: &str, op: Op, inputs: &[LayerId], shape: Shape) -> LayerId {
         let id = LayerId(self.graph.layers.len());
         if self.graph.names.insert(name.to_string(), id).is_some() {
@@ -406,7 +404,7 @@ impl Builder {
         }
     }
 
-    /// The error of a window that does not fit is kept.
+    /// Keeps the error of a window that does not fit.
     fn slid(&mut self, name: &str, placed: Option<Placed>, kernel: [usize; 2], [h, w]: [usize; 2]) -> Option<Placed> {
         if placed.is_none() {
             let error = GraphError::TooSmall { layer: name.into(), kernel, height: h, width: w };

@@ -1,9 +1,10 @@
 //! The ResNet-50 of CLIP (Radford et al. 2021, arXiv:2103.00020, section 2.4) after timm/models/byobnet.py and
-//! timm/layers/attention_pool2d.py, whose layers and tensors it has by name; queries, keys and values are one product.
+//! timm/layers/attention_pool2d.py, with the same names of layers and tensors; queries, keys and values are one
+//! product.
 //!
-//! It differs from ResNet-50 in its stem of three convolutions, in its strides, each of which is a mean of 2 × 2
-//! positions before a convolution of 1 × 1, and in its end: the mean of the last map attends to all positions and to
-//! itself. Features are what that gives, behind the projection beside the texts.
+//! It differs from ResNet-50 in its stem of three convolutions, in its strides, each of which is an average pool of 2 ×
+//! 2 before a 1 × 1 convolution, and in its end: an attention pool, in which the mean of the last map attends to all
+//! positions and to itself. Features are its output after the projection into the space shared with texts.
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Activation, Attention, Graph, GraphError, LayerId, PositionResize, RelativeBias, TokenTensors};
@@ -14,11 +15,11 @@ use super::spec::BuildOptions;
 const EPS: f64 = 1e-5;
 /// Filters of the convolutions of the stem.
 const STEM: [usize; 3] = [32, 32, 64];
-/// Pixels of a side for each position of the last map.
+/// Pixels of a side that one position of the last map covers.
 const STRIDE: usize = 32;
 /// Channels of a head.
 const HEAD: usize = 64;
-/// Width of the space that the texts share.
+/// Width of the space shared with texts.
 const FEATURES: usize = 1024;
 
 /// CLIP's RN50: 38.3 M parameters; 1024 features.

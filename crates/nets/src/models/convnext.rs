@@ -2,8 +2,8 @@
 //! keras/src/applications/convnext.py. They differ in names, and Keras' network takes pixels from 0 to 255 and
 //! normalises them.
 //!
-//! Features are what all three give without the classes: the mean over the last map, normalised. The map itself is
-//! `features`, in timm `stages`, in Keras the last `add`.
+//! Features are the output of all three without their classifier: the mean over the last map, then layer norm. The map
+//! itself is `features`, in timm `stages`, in Keras the last `add`.
 
 use super::builder::{Builder, Conv};
 use super::efficientnet::imagenet;
@@ -13,7 +13,7 @@ use super::spec::{BuildOptions, Source};
 
 /// Layer-norm epsilon.
 const EPS: f64 = 1e-6;
-/// So many times wider is a block inside.
+/// The hidden width of a block as a multiple of its width.
 const EXPANSION: usize = 4;
 
 /// ConvNeXt-Tiny: 28.6 M parameters, 4.5 G multiply-accumulates at 224 × 224; 768 features.
@@ -44,8 +44,8 @@ pub(super) fn xlarge(options: &BuildOptions) -> Result<Graph, GraphError> {
     }
 }
 
-/// The names of a block's layers, behind the block's own: depthwise convolution, norm, dense layers with the activation
-/// between them, layer scale.
+/// The names of a block's layers, appended to the block's own: depthwise convolution, norm, dense layer, activation,
+/// dense layer, layer scale.
 const TORCHVISION: [&str; 6] = [".block.0", ".block.2", ".block.3", ".block.4", ".block.5", ".layer_scale"];
 const TIMM: [&str; 6] = [".conv_dw", ".norm", ".mlp.fc1", ".mlp.act", ".mlp.fc2", ".gamma"];
 const KERAS: [&str; 6] =
@@ -122,13 +122,13 @@ fn downsample(g: &mut Builder, source: Source, model: &str, s: usize, x: LayerId
     x
 }
 
-/// A module of two, and its norm and its convolution, which comes first in the stem.
+/// The names of a module and of its norm and its convolution, which comes first in the stem.
 fn sequence(module: &str, stem: bool) -> [String; 3] {
     [module.to_string(), format!("{module}.{}", usize::from(stem)), format!("{module}.{}", usize::from(!stem))]
 }
 
-/// Depthwise 7 × 7, layer norm, two dense layers at each position with GELU between, and the input added: under the
-/// block's own name, or as `sum`.
+/// Depthwise 7 × 7, layer norm, two dense layers at each position with GELU between, and the sum with the input, called
+/// `sum` or else like the block.
 fn convnext_block(
     g: &mut Builder,
     name: &str,
@@ -146,7 +146,7 @@ fn convnext_block(
     let x = g.dense_map(&at(second), x, width);
     let (scaled, gamma) = (at(scale), scale.trim_start_matches('.'));
     let x = match sum {
-        // a layer of its own
+        // in Keras, layer scale is a layer with a tensor of its own
         Some(_) => g.layer_scale(&scaled, &scaled, "gamma", x),
         None => g.layer_scale(&scaled, name, gamma, x),
     };

@@ -1,21 +1,20 @@
-//! DenseNet-BC (Huang et al. 2016, arXiv:1608.06993), growth 32, of 161 layers 48. Keras after
-//! keras/applications/densenet.py, whose weights are torchvision's of old; torchvision after
-//! torchvision/models/densenet.py, timm after timm/models/densenet.py, which have the same tensors. They differ in
-//! names and in the epsilon.
+//! DenseNet-BC (Huang et al. 2016, arXiv:1608.06993) with growth 32, for 161 layers 48, after
+//! keras/applications/densenet.py, torchvision/models/densenet.py and timm/models/densenet.py. Keras' weights are old
+//! ones of torchvision; torchvision and timm have the same tensors. They differ in names and in the epsilon.
 
 use super::builder::{Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId, Shape};
 use super::spec::{BuildOptions, Source};
 use super::twin::Twin;
 
-/// So many times the channels that each layer adds stand between its two convolutions.
+/// Channels between the two convolutions of a layer, as a multiple of the growth.
 const BOTTLENECK: usize = 4;
 
 /// DenseNet-121: 8.0 M parameters, 2.8 G multiply-accumulates at 224 × 224; feature map `relu` of 1024 channels.
 ///
-/// Keras' names are known in the other networks too, save `predictions` and the two layers of zeros, and in timm's
-/// those of norms that a ReLU follows. What each layer has piled up (`conv4_block24_concat`) has no module there, nor
-/// has the last `relu` in torchvision; `features` is the map before that ReLU, in timm behind it.
+/// Keras' names are aliases in the other networks, except `predictions`, the two zero paddings and, in timm, norms that
+/// a ReLU follows. The concatenation after each layer (`conv4_block24_concat`) is no module in torchvision and timm,
+/// nor is the last `relu` in torchvision; `features` is the map before that ReLU, in timm after it.
 pub(super) fn densenet121(options: &BuildOptions) -> Result<Graph, GraphError> {
     densenet(options, [6, 12, 24, 16], 32)
 }
@@ -78,8 +77,8 @@ struct Net {
 }
 
 impl Net {
-    /// 7 × 7 and a max pool, each of stride 2. Keras pads by layers of their own; the zeros before the pool stand
-    /// behind a ReLU, so that none beats a value.
+    /// 7 × 7 and a max pool, each of stride 2. Keras pads in layers of its own; since a ReLU comes before the pool, the
+    /// zeros do not change its maxima.
     fn stem(&mut self, mut x: LayerId) -> LayerId {
         let mut conv = Conv::new(2 * self.growth).kernel(7).stride(2);
         let mut pool = Pool::max(3).stride(2);
@@ -96,8 +95,8 @@ impl Net {
         self.twin.named("pool1", "features.pool0", |g, name| g.pool(name, x, pool))
     }
 
-    /// Norm, ReLU, 1 × 1, norm, ReLU, 3 × 3; what comes out is put behind the input. The pile has no module in
-    /// torchvision: it is called as in Keras, the module is what is new.
+    /// Norm, ReLU, 1 × 1, norm, ReLU, 3 × 3; the output is concatenated to the input. The concatenation is no module in
+    /// torchvision and has Keras' name; the module's name is that of the new channels.
     fn layer(&mut self, block: usize, layer: usize, input: LayerId) -> LayerId {
         let keras = format!("conv{}_block{layer}", block + 1);
         let torch = format!("features.denseblock{block}.denselayer{layer}");

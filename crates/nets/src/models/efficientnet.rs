@@ -5,9 +5,9 @@
 //! * timm: `efficientnet_b0` … in timm/models/efficientnet.py, and `tf_efficientnet_b0` …, Google's weights with
 //!   TensorFlow's `SAME` padding.
 //!
-//! EfficientNet-Lite is the same without squeeze-and-excitation and with ReLU6, as Google released it for devices
-//! (github.com/tensorflow/tpu, `efficientnet/lite`). Layer names, block strings and constants are those of timm's
-//! `tf_efficientnet_lite0` (`_gen_efficientnet_lite`).
+//! EfficientNet-Lite is the same network without squeeze-and-excitation and with ReLU6, which Google released for
+//! mobile devices (github.com/tensorflow/tpu, `efficientnet/lite`). Layer names, block strings and constants are those
+//! of timm's `tf_efficientnet_lite0` (`_gen_efficientnet_lite`).
 
 use super::builder::Conv;
 use super::graph::{Activation, Graph, GraphError};
@@ -38,7 +38,7 @@ const STAGES: [Stage; 7] = [
 pub(super) const SCALES: [[f64; 2]; 8] =
     [[1.0, 1.0], [1.0, 1.1], [1.1, 1.2], [1.2, 1.4], [1.4, 1.8], [1.6, 2.2], [1.8, 2.6], [2.0, 3.1]];
 
-/// All that tells a network of inverted residuals from another.
+/// The settings in which networks of inverted residuals differ.
 pub(super) struct Variant<'a> {
     pub stages: &'a [Stage],
     /// Channels after the stem and before the classifier.
@@ -48,9 +48,9 @@ pub(super) struct Variant<'a> {
     pub eps: f64,
     /// TensorFlow's `SAME` padding in timm.
     pub same: bool,
-    /// Factors and summands by which Keras' network normalises pixels.
+    /// Factors and offsets with which Keras' network normalises pixels.
     pub rescale: [[f64; 3]; 2],
-    /// Keras pads by layers of their own.
+    /// Whether Keras pads in layers of its own.
     pub pads: bool,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Variant<'a> {
 pub(super) fn b<const K: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
     let eps = match options.source {
         Source::Keras => EPS,
-        // the weights of B5 and more are TensorFlow's
+        // the weights of B5 to B7 are TensorFlow's
         Source::Torchvision if K >= 5 => EPS,
         _ => TORCH_EPS,
     };
@@ -75,7 +75,8 @@ pub(super) fn tf_b<const K: usize>(options: &BuildOptions) -> Result<Graph, Grap
 }
 
 /// EfficientNet-Lite`K`: Lite0 has 4.65 M parameters and 0.4 G multiply-accumulates at 224 × 224, Lite4 13 M and 4.0 G
-/// at 380 × 380; feature map `bn2` of 1280 channels. Ends and first and last stage do not scale.
+/// at 380 × 380; feature map `bn2` of 1280 channels. The channels of stem and head, and the repeats of the first and
+/// last stage, do not scale.
 pub(super) fn lite<const K: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
     if options.source != Source::Timm {
         return Err(options.refuse("EfficientNet-Lite"));
@@ -95,7 +96,7 @@ fn efficientnet(options: &BuildOptions, scale: [f64; 2], eps: f64, same: bool) -
     network(options, &Variant { stages: &stages, ends, activation, eps, same, rescale, pads: true })
 }
 
-/// `stages` with so many times the channels, `rounded`, and the repeats.
+/// `stages` with channels and repeats multiplied by width and depth; channels are `rounded`, repeats rounded up.
 pub(super) fn scaled(stages: &[Stage], [width, depth]: [f64; 2], rounded: fn(f64) -> usize) -> Vec<Stage> {
     let scale = |stage: &Stage| Stage {
         out: rounded(stage.out as f64 * width),
@@ -105,7 +106,8 @@ pub(super) fn scaled(stages: &[Stage], [width, depth]: [f64; 2], rounded: fn(f64
     stages.iter().map(scale).collect()
 }
 
-/// Pixels from 0 to 255 to ImageNet's mean and deviation; grey pictures get the means of the three.
+/// Factors and offsets that normalise pixels from 0 to 255 by ImageNet's mean and deviation; a single channel gets the
+/// means of the three.
 pub(super) fn imagenet(options: &BuildOptions) -> [[f64; 3]; 2] {
     let each = |values: [f64; 3]| if options.channels == 3 { values } else { [values.iter().sum::<f64>() / 3.0; 3] };
     [each(STD.map(|std| 1.0 / (255.0 * std))), each(std::array::from_fn(|i| -MEAN[i] / STD[i]))]
@@ -155,8 +157,8 @@ pub(super) fn network(options: &BuildOptions, variant: &Variant) -> Result<Graph
     net.g.finish(features, logits)
 }
 
-/// Keras' names of a block. Where the first generation pads by layers of their own, the second calls its depthwise
-/// convolutions otherwise.
+/// Keras' names of a block. EfficientNet pads in layers of its own; V2 does not, and calls its depthwise convolution
+/// `dwconv2`.
 fn keras_names(block: &str, pads: bool) -> Names {
     let at = |name: &str| format!("{block}{name}");
     let part = |conv: &str, norm: &str, activation: &str| Part::new(&at(conv), &at(norm), &at(activation));

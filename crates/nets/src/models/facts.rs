@@ -1,4 +1,4 @@
-//! Every network against the facts in `facts.txt`, which says how to read it.
+//! Compares every network with the facts in `facts.txt`, which explains its format.
 
 use super::{BuildOptions, Graph, LayerId, Shape, Source, find};
 
@@ -32,7 +32,7 @@ fn macs(g: &Graph) -> u64 {
     g.layers().iter().map(|layer| g.macs_of(layer)).sum()
 }
 
-/// The wrong fact, if it is one.
+/// An error with the value found, where the fact is wrong.
 fn check(g: &Graph, fact: &str) -> Result<(), String> {
     let same = |found: String, expected: &str| if found == expected { Ok(()) } else { Err(found) };
     let dims = |found: Option<Vec<usize>>, expected: &str| match expected {

@@ -7,13 +7,13 @@ use super::spec::{BuildOptions, Source};
 
 /// Batch-norm epsilon of `BasicConv2d`.
 const EPS: f64 = 1e-3;
-/// `transform_input`: from torchvision's ImageNet mean and standard deviation to the ±1 that TensorFlow's weights were
-/// trained on.
+/// `transform_input`: from torchvision's normalisation by ImageNet's mean and deviation to the ±1 of TensorFlow, from
+/// which the weights were ported.
 pub(super) const TO_PLUS_MINUS_ONE: ([f64; 3], [f64; 3]) =
     ([0.229 / 0.5, 0.224 / 0.5, 0.225 / 0.5], [(0.485 - 0.5) / 0.5, (0.456 - 0.5) / 0.5, (0.406 - 0.5) / 0.5]);
 
-/// Channels of one inception module: the 1 × 1 branch, two branches as (reduced, out), and what the pooled branch is
-/// projected to.
+/// Channels of one inception module: of the 1 × 1 branch, of two branches as (reduced, out), and of the projection
+/// after the pool.
 struct Widths {
     single: usize,
     second: (usize, usize),
@@ -42,9 +42,9 @@ const STAGE_5: [(&str, Widths); 2] = [
 /// torchvision's GoogLeNet: 6.62 M parameters, 1.5 G multiply-accumulates at 224 × 224; feature map `inception5b` of
 /// 1024 channels.
 ///
-/// The pretrained weights take pictures normalised as all of torchvision's and bring them to ±1 inside the network
-/// (`transform_input`); that needs three channels, and is left out for any other number. The auxiliary heads `aux1` and
-/// `aux2` are for training alone.
+/// The pretrained weights take pictures in torchvision's normalisation and bring them to ±1 inside the network
+/// (`transform_input`); that needs three channels, and is left out for other numbers. The auxiliary heads `aux1` and
+/// `aux2` serve training only.
 pub(super) fn googlenet(options: &BuildOptions) -> Result<Graph, GraphError> {
     if options.source != Source::Torchvision {
         return Err(options.refuse("GoogLeNet"));
@@ -98,7 +98,7 @@ fn inception(g: &mut Builder, name: &str, input: LayerId, widths: &Widths) -> La
     g.concat(name, &parts)
 }
 
-/// `BasicConv2d`: the module's name is that of its output, after a ReLU that has no module.
+/// `BasicConv2d`: its output, after a ReLU that is no module, has the module's name.
 fn basic_conv(g: &mut Builder, name: &str, x: LayerId, conv: Conv) -> LayerId {
     let x = g.conv(&format!("{name}.conv"), x, conv);
     let x = g.batch_norm(&format!("{name}.bn"), x, EPS);

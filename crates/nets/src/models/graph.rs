@@ -1,8 +1,8 @@
 //! A network as data: named layers with inputs and inferred shapes, built by the `builder`.
 //!
-//! From a [`Graph`] come the layer table, the list of weights that a file must hold, taps at any layer by name, and the
-//! programs of the executors. Shapes are those of one picture, channels first in name only: `Map { c, h, w }`; the
-//! order in memory is the executor's affair.
+//! A [`Graph`] gives the layer table, the list of tensors that a weight file must have, taps at any layer by name, and
+//! the programs of the executors. Shapes are those of one picture. `Map { c, h, w }` does not say how values lie in
+//! memory: the executor decides.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub use super::tokens::{Attention, AttentionWindow, PositionResize, RelativeBias
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LayerId(pub usize);
 
-/// Shape of what a layer gives for one picture.
+/// Shape of a layer's output for one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// A feature map of `c` channels, `h` × `w` positions.
@@ -53,7 +53,7 @@ impl Shape {
         }
     }
 
-    /// True when there is no value at all.
+    /// True when there are no values.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
@@ -68,8 +68,8 @@ impl Shape {
     }
 }
 
-/// How the values of a map stand in the vector that it is flattened to; weights of the dense layer behind it count on
-/// that.
+/// The order of a map's values in the vector to which it is flattened; the weights of the dense layer after it depend
+/// on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlattenOrder {
     /// Keras: position by position, (h, w, c).
@@ -86,7 +86,7 @@ pub enum Op {
     ZeroPad(Pad),
     /// A map without its first row and its first column: Keras' `Cropping2D(((1, 0), (1, 0)))`.
     Crop,
-    /// Weights `(out, in / groups, kh, kw)`: each group of filters sees its share of the channels alone.
+    /// Weights `(out, in / groups, kh, kw)`: each group of filters reads its share of the channels.
     Conv {
         out: usize,
         window: Window,
@@ -99,28 +99,28 @@ pub enum Op {
         eps: f64,
         scale: bool,
     },
-    /// (x − mean) / √(variance + eps) · weight + bias, mean and variance being those of the channels of a position.
+    /// (x − mean) / √(variance + eps) · weight + bias, with mean and variance over the channels of a position.
     LayerNorm {
         eps: f64,
     },
-    /// x times a learned factor a channel, a tensor of this name: PyTorch has it as a vector, or with two dimensions of
-    /// one behind it.
+    /// x times a learned factor for each channel, a tensor of this name. In PyTorch it is a vector, or has two trailing
+    /// dimensions of 1.
     LayerScale(&'static str),
-    /// x · `scale` + `shift` for each of the three channels, or for the only one, constants of the network itself:
+    /// x · `scale` + `shift` for each of three channels, or for a single one, with constants of the network:
     /// torchvision's `transform_input`.
     Rescale {
         scale: [f64; 3],
         shift: [f64; 3],
     },
-    /// x times a constant of the network itself.
+    /// x times a constant of the network.
     Scale(f64),
     Activation(Activation),
     /// exp(x) / Σ exp(x) over the channels.
     Softmax,
-    /// x / √(Σ x²) over the values of a vector; one of zeros stays as it is.
+    /// x / √(Σ x²) over the values of a vector; a vector of zeros is unchanged.
     Normalize,
-    /// For each channel of a map the length of its values over all positions, divided by the mean of these lengths and
-    /// `eps`: the responses of ConvNeXtV2's global response norm. A vector.
+    /// A vector: for each channel of a map the L2 norm over all positions, divided by `eps` plus the mean of these
+    /// norms over the channels, as in ConvNeXtV2's global response normalisation.
     Responses {
         eps: f64,
     },
@@ -129,7 +129,7 @@ pub enum Op {
     Multiply,
     /// Maps of equal height and width, their channels one after the other.
     Concat,
-    /// As many channels as the layer's shape has, the first of them this one.
+    /// The channels from this one on, as many as the layer's shape has.
     Slice(usize),
     /// Channels as a table of so many rows, read column by column: ShuffleNet's `channel_shuffle`.
     Shuffle(usize),
@@ -148,41 +148,40 @@ pub enum Op {
         out: usize,
         bias: bool,
     },
-    /// The same at each position of a map, or at each token: a convolution of 1 × 1 that its library holds as a dense
-    /// layer.
+    /// A dense layer at each position of a map, or at each token: a 1 × 1 convolution that its library stores as a
+    /// dense layer.
     DenseMap {
         out: usize,
         bias: bool,
     },
-    /// A map becomes tokens. A second input, a vector, is a token before them.
+    /// A map becomes tokens. A second input, a vector, becomes the first token.
     Tokens(TokenTensors),
-    /// Scores between the positions of its input, whose channels are queries, keys and values of all heads.
+    /// Attention between the positions of its input, whose channels are queries, keys and values of all heads.
     Attention(Attention),
-    /// Tokens of queries, keys and values of so many heads, with queries and keys turned (rotary embeddings): x · cos +
-    /// (−second half of x, first half of x) · sin for each vector x, `(tokens, channels of a head)` constants of the
-    /// network itself.
+    /// Rotary position embedding of the queries and keys in tokens of queries, keys and values of so many heads: x ·
+    /// cos + (−second half of x, first half of x) · sin for each vector x. The constants cos and sin are `(tokens,
+    /// channels of a head)`.
     Turn {
         heads: usize,
     },
-    /// One learned query attends to all tokens, whose channels are keys and values of so many heads: a vector.
+    /// A vector: one learned query attends to all tokens, whose channels are keys and values of so many heads.
     AttentionPool {
         heads: usize,
     },
-    /// As many tokens as the layer's shape has positions, the first of them this one.
+    /// The tokens from this one on, as many as the layer's shape has positions.
     Select(usize),
-    /// Four neighbours of a map become one position; their channels follow one another, column by column: Swin's patch
-    /// merging.
+    /// The channels of 2 × 2 positions of a map become those of one, in the order of columns: Swin's patch merging.
     Merge,
 }
 
 /// A named step of the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
-    /// Its name in the library that the network is built after. Where Keras has one layer and this graph has several,
-    /// the parts before the last are called after it with a slash: `block1_conv1/BiasAdd`, then `block1_conv1`.
+    /// Its name in the library whose network it is. Where one layer of Keras is several layers here, the parts before
+    /// the last have its name and a slash: `block1_conv1/BiasAdd`, then `block1_conv1`.
     pub name: String,
-    /// The part before the dot in the names of its tensors: the layer's name, save where a framework counts two layers
-    /// as one. Empty: their names have no dot.
+    /// The part before the dot in the names of its tensors: the layer's name, unless a framework holds two layers as
+    /// one. Empty if the names have no dot.
     pub owner: String,
     pub op: Op,
     pub inputs: Vec<LayerId>,
@@ -190,27 +189,27 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// The name of the tensor that is `word` to the layer.
+    /// The full name of the layer's tensor `word`, such as `weight`.
     pub fn tensor(&self, word: &str) -> String {
         match self.owner.as_str() {
             "" => word.to_string(),
-            // PyTorch's `MultiheadAttention` holds three projections as tensors of its own
+            // PyTorch's `MultiheadAttention` has tensors `in_proj_weight` and `in_proj_bias`
             owner if owner.ends_with(".in_proj") => format!("{owner}_{word}"),
             owner => format!("{owner}.{word}"),
         }
     }
 }
 
-/// A tensor that a weight file must hold for a graph.
+/// A tensor that a weight file must have for a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
-    /// The layer's `owner`, a dot, and PyTorch's word for the tensor: `bn1.running_mean`.
+    /// The layer's `owner`, a dot, and PyTorch's name of the tensor: `bn1.running_mean`.
     pub name: String,
     /// PyTorch's layout: convolutions `(out, in / groups, kh, kw)`, dense `(out, in)`.
     pub shape: Vec<usize>,
 }
 
-/// A network could not be built for the input asked for, or a name is not in it.
+/// A network cannot be built for an input, or it has no layer of a name.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum GraphError {
     #[error(
@@ -248,19 +247,19 @@ impl Graph {
         &self.layers[id.0]
     }
 
-    /// The last feature map: what Keras gives for `include_top=False`. Of transformers the vector that their library
-    /// makes of the tokens.
+    /// The last feature map: Keras' output for `include_top=False`. For transformers, the vector that their library
+    /// computes from the tokens.
     pub fn features(&self) -> LayerId {
         self.features
     }
 
-    /// The tokens or the map of which that vector is made.
+    /// The tokens or the map from which that vector is computed.
     pub fn pooled(&self) -> Option<LayerId> {
         self.pooled
     }
 
-    /// The tensors of the tokens that a layer is computed of, and the shapes of the map that they are made of and of
-    /// all tokens.
+    /// For a layer that is computed from tokens: the tensors of these, the shape of the map from which they were made,
+    /// and the shape of all tokens.
     fn tokens(&self, id: LayerId) -> Option<(TokenTensors, [Shape; 2])> {
         let needed = self.needed_for(&[id]);
         let layers = self.layers.iter().zip(needed).filter(|(_, needed)| *needed);
@@ -270,14 +269,14 @@ impl Graph {
         })
     }
 
-    /// The class token in the output of a layer, as a layer of its own; none: there is no such token.
+    /// The class token in the output of a layer, as a new layer; none where there is no class token.
     pub fn class_token(&mut self, id: LayerId) -> Option<LayerId> {
         let (tensors, _) = self.tokens(id)?;
         let Shape::Tokens { c, .. } = self.layer(id).shape else { return None };
         tensors.class.map(|_| self.select(id, "class token", 0, Shape::Vector(c)))
     }
 
-    /// The map of the positions in the output of a layer, without class and register tokens; a map is that already.
+    /// The positions in the output of a layer as a map, without class and register tokens; a map is returned as it is.
     pub fn positions(&mut self, id: LayerId) -> LayerId {
         let Shape::Tokens { n, c } = self.layer(id).shape else { return id };
         match self.tokens(id) {
@@ -304,7 +303,7 @@ impl Graph {
         self.logits
     }
 
-    /// Beginnings of the names of tensors that files hold for training alone: auxiliary heads.
+    /// Prefixes of the names of tensors that files have for training only: auxiliary heads.
     pub fn dropped(&self) -> &[String] {
         &self.dropped
     }
@@ -314,8 +313,8 @@ impl Graph {
         self.names.get(name).copied()
     }
 
-    /// The name by which a user knows a layer: the module that ends in it where the layer is only its last part (`bn2`
-    /// for `bn2.act`), else its own name.
+    /// The name of a layer for users: that of the module that ends in it if the layer is its last part (`bn2` for
+    /// `bn2.act`), else its own name.
     pub fn title(&self, id: LayerId) -> &str {
         let own = self.layer(id).name.as_str();
         let module = |name: &&String| own.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));
@@ -328,7 +327,7 @@ impl Graph {
         self.names.keys().map(String::as_str)
     }
 
-    /// Shape of the first input of a layer, or its own where it has none.
+    /// Shape of the first input of a layer, or the layer's own if it has none.
     pub fn input_shape(&self, layer: &Layer) -> Shape {
         layer.inputs.first().map_or(layer.shape, |&id| self.layer(id).shape)
     }

@@ -1,5 +1,5 @@
 //! The thousand classes of ImageNet-1k (Russakovsky et al. 2015, arXiv:1409.0575), in the order of a network's outputs.
-//! The table and its sources: `data/weights/imagenet_classes.tsv`, `data/weights/NOTICE`.
+//! The table is `data/weights/imagenet_classes.tsv`, its sources are in `data/weights/NOTICE`.
 
 use std::sync::LazyLock;
 
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn every_librarys_default_classifier_is_of_these_classes() {
-        // some networks have no classes, and one has those of ImageNet-22k alone
+        // some networks have no classes, and one has only those of ImageNet-22k
         let others = [0, 21841];
         let defaults = MODELS.iter().flat_map(|model| model.defaults());
         for weights in defaults.filter(|weights| !others.contains(&weights.classes)) {

@@ -1,8 +1,8 @@
-//! Inception v3 (Szegedy et al. 2015, arXiv:1512.00567). Keras after keras/applications/inception_v3.py, torchvision
-//! after torchvision/models/inception.py, timm after timm/models/inception_v3.py; all three are ports of TensorFlow's.
+//! Inception v3 (Szegedy et al. 2015, arXiv:1512.00567) after keras/applications/inception_v3.py,
+//! torchvision/models/inception.py and timm/models/inception_v3.py; all three are ports of TensorFlow's.
 //!
-//! The networks differ in three places: Keras' batch norm has no weight, its average pools do not count what is padded,
-//! and torchvision's pretrained weights change the range of the picture inside the network.
+//! The networks differ in three points: Keras' batch norm has no weight, its average pools do not count padding, and
+//! torchvision's pretrained weights expect another range of pixels, to which the network converts.
 
 use super::builder::{Builder, Conv, Pool};
 use super::googlenet::TO_PLUS_MINUS_ONE;
@@ -15,10 +15,10 @@ pub(super) const EPS: f64 = 1e-3;
 /// Inception v3: 23.8 M parameters, 5.7 G multiply-accumulates at 299 × 299; feature map `mixed10` (`Mixed_7c`) of 2048
 /// channels. No side may be shorter than 75.
 ///
-/// Layers of Keras bear the names that a fresh session gives (`conv2d`, `conv2d_1`, …) beside `mixed0` … `mixed10`,
-/// which are known in the other libraries' networks too. With `source: torchvision` and three channels the picture goes
-/// through `transform_input`, with any other number it is left out; timm has none. The auxiliary head `AuxLogits` is
-/// for training alone.
+/// Layers of Keras have the names of a fresh session (`conv2d`, `conv2d_1`, …), and `mixed0` … `mixed10`, which are
+/// aliases in the other libraries' networks. With `source: torchvision` and three channels the picture goes through
+/// `transform_input`, with other numbers it does not; timm has none. The auxiliary head `AuxLogits` serves training
+/// only.
 pub(super) fn inception_v3(options: &BuildOptions) -> Result<Graph, GraphError> {
     let [h, w] = options.size;
     let (g, mut x) = Builder::new(options.channels, h, w); // (299, 299, 3)
@@ -51,8 +51,7 @@ pub(super) fn inception_v3(options: &BuildOptions) -> Result<Graph, GraphError> 
     net.top(features, options.classes)
 }
 
-/// The network while it is built, with what Keras has counted so far: it numbers the layers that have no name of their
-/// own by their kind.
+/// The network while it is built, with the counts of Keras' layers of each kind: Keras numbers layers without a name.
 pub(super) struct Net {
     pub g: Builder,
     pub source: Source,
@@ -62,7 +61,7 @@ pub(super) struct Net {
     mixed: usize,
 }
 
-/// Keras' name for the layer of a kind after `count` others, in a fresh session.
+/// Keras' name for a layer of a kind after `count` others, in a fresh session.
 pub(super) fn numbered(kind: &str, count: usize) -> String {
     if count == 0 { kind.to_string() } else { format!("{kind}_{count}") }
 }
@@ -72,7 +71,7 @@ impl Net {
         Self { g, source, convs: 0, max_pools: 0, avg_pools: 0, mixed: 0 }
     }
 
-    /// Convolution, batch norm and ReLU: torch's module `name`, Keras' next three layers.
+    /// Convolution, batch norm and ReLU: the module `name` of torchvision and timm, the next three layers of Keras.
     pub(super) fn conv(&mut self, name: &str, x: LayerId, conv: Conv) -> LayerId {
         let n = self.convs;
         self.convs += 1;
@@ -105,7 +104,7 @@ impl Net {
         self.g.pool(if self.source == Source::Keras { &keras } else { name }, x, pool)
     }
 
-    /// 3 × 3, stride 1, over a map of the same size: only torch counts the zeros around it.
+    /// 3 × 3, stride 1, same size: only torchvision and timm count the padding.
     fn avg_pool(&mut self, name: &str, x: LayerId) -> LayerId {
         let n = self.avg_pools;
         self.avg_pools += 1;
@@ -115,8 +114,8 @@ impl Net {
         }
     }
 
-    /// Channels side by side: `keras` in Keras, in the other libraries `name` and, where the name is Keras' own choice,
-    /// `keras` too.
+    /// Concatenates channels: named `keras` in Keras, in the other libraries `name` with `keras` as an alias where
+    /// Keras' source names the layer.
     fn concat(&mut self, name: &str, keras: &str, parts: &[LayerId]) -> LayerId {
         if self.source == Source::Keras {
             return self.g.concat(keras, parts);
@@ -128,7 +127,7 @@ impl Net {
         x
     }
 
-    /// The output of a module: Keras numbers them from `mixed0`.
+    /// The output of a module; Keras names them `mixed0`, `mixed1`, ….
     fn mixed(&mut self, name: &str, parts: &[LayerId]) -> LayerId {
         let keras = format!("mixed{}", self.mixed);
         self.mixed += 1;
@@ -140,13 +139,13 @@ impl Net {
         convs.iter().fold(x, |x, (part, conv)| self.conv(&format!("{name}.{part}"), x, *conv))
     }
 
-    /// The branch that is averaged, then projected.
+    /// The branch of an average pool and a projection.
     fn pooled(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
         let x = self.avg_pool(&format!("{name}.avg_pool"), x);
         self.conv(&format!("{name}.branch_pool"), x, Conv::new(out))
     }
 
-    /// torch's `InceptionA`, at 35 × 35.
+    /// torchvision's `InceptionA`, at 35 × 35.
     fn a(&mut self, name: &str, x: LayerId, pooled: usize) -> LayerId {
         let five = Conv::new(64).kernel(5).pad(2);
         let three = Conv::new(96).kernel(3).pad(1);
@@ -171,7 +170,7 @@ impl Net {
         self.mixed(name, &[first, second, third])
     }
 
-    /// `InceptionC`, at 17 × 17: 7 × 7 windows as a row and a column, `inner` channels between them.
+    /// `InceptionC`, at 17 × 17: 7 × 7 windows as 1 × 7 and 7 × 1 with `inner` channels.
     fn c(&mut self, name: &str, x: LayerId, inner: usize) -> LayerId {
         let first = self.chain(name, x, &[("branch1x1", Conv::new(192))]);
         let single =
@@ -204,8 +203,8 @@ impl Net {
         self.mixed(name, &[first, second, third])
     }
 
-    /// `InceptionE`, at 8 × 8: two branches end in a row and a column side by side, which Keras calls `three` and
-    /// `doubled`.
+    /// `InceptionE`, at 8 × 8: two branches end in the concatenation of a 1 × 3 and a 3 × 1 convolution, which Keras
+    /// calls `three` and `doubled`.
     fn e(&mut self, name: &str, x: LayerId, three: &str, doubled: &str) -> LayerId {
         let first = self.chain(name, x, &[("branch1x1", Conv::new(320))]);
         let second = self.chain(name, x, &[("branch3x3_1", Conv::new(384))]);

@@ -1,6 +1,5 @@
-//! Inception-ResNet v2 (Szegedy et al. 2016, arXiv:1602.07261). Keras after
-//! keras/src/applications/inception_resnet_v2.py, timm after timm/models/inception_resnet_v2.py: both have Google's
-//! weights, and they differ in names alone.
+//! Inception-ResNet v2 (Szegedy et al. 2016, arXiv:1602.07261) after keras/src/applications/inception_resnet_v2.py and
+//! timm/models/inception_resnet_v2.py: both have Google's weights and differ only in names.
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId, Shape};
@@ -10,7 +9,7 @@ use super::spec::{BuildOptions, Source};
 /// Inception-ResNet v2: 55.8 M parameters, 13.2 G multiply-accumulates at 299 × 299; feature map `conv_7b_ac`
 /// (`conv2d_7b`) of 1536 channels. No side may be shorter than 75.
 ///
-/// Layers of Keras without a name of their own bear the one that a fresh session gives: `conv2d`, `activation_1`,
+/// Layers to which Keras' source gives no name have the names of a fresh session: `conv2d`, `activation_1`,
 /// `custom_scale_layer`.
 pub(super) fn v2(options: &BuildOptions) -> Result<Graph, GraphError> {
     if options.source == Source::Torchvision {
@@ -50,14 +49,14 @@ pub(super) fn v2(options: &BuildOptions) -> Result<Graph, GraphError> {
     net.top(x, options.classes)
 }
 
-/// The network while it is built, with the sums that Keras has counted so far.
+/// The network while it is built, with the number of Keras' sums so far.
 struct Residual {
     net: Net,
     sums: usize,
 }
 
 impl Residual {
-    /// Convolutions one after the other: timm numbers them where they are several.
+    /// Convolutions one after the other; timm numbers them if there are several.
     fn branch(&mut self, name: &str, x: LayerId, convs: &[Conv]) -> LayerId {
         let at = |i: usize| if convs.len() == 1 { name.to_string() } else { format!("{name}.{i}") };
         convs.iter().enumerate().fold(x, |x, (i, conv)| self.net.conv(&at(i), x, *conv))
@@ -68,7 +67,7 @@ impl Residual {
         each.map(|(i, convs)| self.branch(&format!("{module}.branch{i}"), x, convs)).collect()
     }
 
-    /// `mixed_5b`, whose last branch is averaged, then projected.
+    /// `mixed_5b`; its last branch is an average pool and a projection.
     fn first(&mut self, x: LayerId) -> LayerId {
         let module = "mixed_5b";
         let branches: [&[Conv]; 3] = [
@@ -83,15 +82,15 @@ impl Residual {
         self.net.g.concat(module, &parts)
     }
 
-    /// Branches of half the size, and a max pool beside them.
+    /// Branches that halve the map, concatenated with a max pool.
     fn reduction(&mut self, module: &str, x: LayerId, branches: &[&[Conv]]) -> LayerId {
         let mut parts = self.branches(module, x, branches);
         parts.push(self.net.max_pool(&format!("{module}.branch{}", branches.len()), x));
         self.net.g.concat(module, &parts)
     }
 
-    /// The input, and `factor` times what the branches give, projected to as many channels; the last block of the
-    /// network, whose factor is 1, has no ReLU behind it.
+    /// The input plus `factor` times the branches, which are projected to as many channels. The last block of the
+    /// network, whose factor is 1, has no ReLU.
     fn block(
         &mut self,
         kind: &str,

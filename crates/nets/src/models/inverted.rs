@@ -10,10 +10,10 @@ pub(super) struct Stage {
     pub repeats: usize,
     pub kernel: usize,
     pub stride: usize,
-    /// So many times the channels of its input has a block inside.
+    /// The channels inside a block, as a multiple of those of its input.
     pub expand: usize,
     pub out: usize,
-    /// With squeeze-and-excitation, to a quarter of the block's input channels.
+    /// Whether blocks have squeeze-and-excitation, with a quarter of the block's input channels.
     pub squeezes: bool,
     pub fused: bool,
 }
@@ -29,28 +29,27 @@ pub(super) const fn stage(repeats: usize, kernel: usize, stride: usize, expand: 
 pub(super) struct Block {
     pub kernel: usize,
     pub stride: usize,
-    /// Channels between the two 1 × 1 convolutions; without the first where the input has as many and `expands` is
-    /// false.
+    /// Channels between the two 1 × 1 convolutions; the first is left out where `expands` is false.
     pub inner: usize,
     pub expands: bool,
     pub out: usize,
     /// Channels between the two layers of squeeze-and-excitation.
     pub squeezed: Option<usize>,
     pub activation: Activation,
-    /// One full convolution in the place of the expansion and the depthwise one, and of the projection, too, where the
-    /// block does not expand.
+    /// One full convolution replaces the expansion and the depthwise one, and also the projection where the block does
+    /// not expand.
     pub fused: bool,
 }
 
-/// The names of a convolution, its batch norm and their activation, and of the module that PyTorch's libraries make of
-/// them. timm holds batch norm and activation as one module, called `norm`.
+/// The names of a convolution, its batch norm and its activation, and of the module of the PyTorch libraries that holds
+/// them. timm holds batch norm and activation in one module, called `norm`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Part {
     pub conv: String,
     pub norm: String,
     pub activation: String,
     pub module: Option<String>,
-    /// The first three in another library, by which they are found, too.
+    /// Aliases of the first three: their names in another library.
     pub also: Option<[String; 3]>,
 }
 
@@ -60,19 +59,20 @@ impl Part {
         Self { conv, norm, activation, ..Self::default() }
     }
 
-    /// A module of PyTorch's libraries whose children are numbered from `first` on.
+    /// A `Sequential` module whose children are numbered from `first` on.
     pub(super) fn sequence(module: &str, first: usize) -> Self {
         let [conv, norm, activation] = [0, 1, 2].map(|i| format!("{module}.{}", first + i));
         Self { conv, norm, activation, ..Self::default() }
     }
 
-    /// The same with a name for all of it.
+    /// The same with a name for the whole module.
     pub(super) fn module(self, module: &str) -> Self {
         Self { module: Some(module.to_string()), ..self }
     }
 }
 
-/// The names of squeeze-and-excitation; Keras' activations may be parts of convolutions, see [`Builder::conv_act`].
+/// The names of squeeze-and-excitation. In Keras an activation may be part of its convolution, see
+/// [`Builder::conv_act`].
 #[derive(Clone, Debug, Default)]
 pub(super) struct Squeeze {
     pub pool: String,
@@ -87,13 +87,13 @@ pub(super) struct Squeeze {
 /// The names of a block.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    /// In a fused block the full convolution.
+    /// The expansion, or the full convolution of a fused block.
     pub expand: Part,
-    /// Keras' `ZeroPadding2D` before a depthwise convolution of stride 2; without it the convolution pads by itself.
+    /// Keras' `ZeroPadding2D` before a depthwise convolution of stride 2; empty where the convolution pads.
     pub pad: String,
     pub depthwise: Part,
     pub squeeze: Squeeze,
-    /// Its activation is there in a fused block that does not expand.
+    /// The projection; its activation is used only in a fused block that does not expand.
     pub project: Part,
     pub sum: String,
     /// The sum's name in another library.
@@ -109,7 +109,7 @@ pub(super) struct Inverted {
     pub source: Source,
     /// Batch-norm epsilon.
     pub eps: f64,
-    /// TensorFlow's `SAME` padding in a library of PyTorch.
+    /// Whether a PyTorch library uses TensorFlow's `SAME` padding.
     pub same: bool,
     /// Between the two layers of squeeze-and-excitation, and after them.
     pub squeeze: [Activation; 2],
@@ -157,8 +157,8 @@ impl Inverted {
         x
     }
 
-    /// The blocks of all `stages`. `names` is told for each its stage, its number in it, its number among all, and its
-    /// sizes.
+    /// The blocks of all `stages`. `names` gets the stage, the block's number in it, its number among all blocks, and
+    /// its sizes.
     pub(super) fn stages(
         &mut self,
         mut x: LayerId,
@@ -233,7 +233,7 @@ impl Inverted {
         self.g.multiply(&names.product, x, s)
     }
 
-    /// A 1 × 1 convolution and its activation; without a name of its own this is a part of the convolution.
+    /// A 1 × 1 convolution and its activation, which is part of the convolution's layer where it has no name.
     fn squeeze_layer(&mut self, [conv, own]: [&str; 2], x: LayerId, out: usize, activation: Activation) -> LayerId {
         if own.is_empty() {
             return self.g.conv_act(conv, x, Conv::new(out).bias(), activation);
@@ -243,7 +243,7 @@ impl Inverted {
     }
 }
 
-/// The names of torchvision's block: a list of modules, with and without each but the last.
+/// The names of torchvision's block: a list of modules, in which each but the last is optional.
 pub(super) fn torchvision(module: &str, block: &Block) -> Names {
     let mut next = 0;
     let mut at = |there: bool| {
@@ -302,8 +302,8 @@ pub(super) fn timm(module: &str, block: &Block) -> Names {
     }
 }
 
-/// The nearest multiple of eight, at least eight, not smaller by more than a tenth: `_make_divisible` and `_depth` of
-/// the libraries.
+/// The nearest multiple of eight, at least eight, and at least nine tenths of `channels`: `_make_divisible` and
+/// `_depth` of the libraries.
 pub(super) fn divisible_by_eight(channels: f64) -> usize {
     let near = nearest_multiple_of_eight(channels);
     if (near as f64) < 0.9 * channels { near + 8 } else { near }

@@ -7,9 +7,9 @@ use super::graph::{Activation, Graph, GraphError};
 use super::inverted::{Inverted, Names, Part, Stage, divisible_by_eight, stage};
 use super::spec::{BuildOptions, Source};
 
-/// Channels after the stem, and before the classifier, which do not scale.
+/// Channels after the stem, and before the classifier; only the former scale.
 const ENDS: [usize; 2] = [32, 1280];
-/// The first stage is torchvision's separable convolution behind its stem.
+/// The first stage is torchvision's separable convolution after its stem.
 const STAGES: [Stage; 7] = [
     stage(1, 3, 1, 1, 16),
     stage(3, 3, 2, 3, 24),

@@ -1,6 +1,6 @@
-//! MobileNet v2 (Sandler et al. 2018, arXiv:1801.04381), width 1.0. Keras after keras/applications/mobilenet_v2.py,
-//! torchvision after torchvision/models/mobilenetv2.py, timm after `mobilenetv2_100` in timm/models/efficientnet.py:
-//! they differ in names, in padding (TensorFlow's and symmetric) and in the epsilon.
+//! MobileNet v2 (Sandler et al. 2018, arXiv:1801.04381), width 1.0, after keras/applications/mobilenet_v2.py,
+//! torchvision/models/mobilenetv2.py and `mobilenetv2_100` in timm/models/efficientnet.py. They differ in names, in
+//! padding (TensorFlow's or symmetric) and in the epsilon.
 
 use super::builder::Conv;
 use super::efficientnet::{EPS, TORCH_EPS, Variant, network};
@@ -24,7 +24,7 @@ const STAGES: [Stage; 7] = [
 /// MobileNet v2: 3.5 M parameters, 0.3 G multiply-accumulates at 224 × 224; feature map `out_relu` (`features.18`,
 /// timm's `bn2`) of 1280 channels.
 ///
-/// Keras' names are known in torchvision's network too, save `predictions` and the `block_1_pad` that it does not have.
+/// Keras' names are aliases in torchvision's network, except `predictions` and `block_1_pad`, which it does not have.
 pub(super) fn mobilenet_v2(options: &BuildOptions) -> Result<Graph, GraphError> {
     let (activation, keras) = (Activation::Relu6, options.source == Source::Keras);
     if options.source == Source::Timm {
@@ -43,7 +43,7 @@ pub(super) fn mobilenet_v2(options: &BuildOptions) -> Result<Graph, GraphError> 
     });
     let names = part(Part::new("Conv_1", "Conv_1_bn", "out_relu"), "features.18");
     let features = net.part(&names, x, Conv::new(ENDS[1]), Some(activation)); // (7, 7, 1280)
-    // the pool has no name of its own in either library
+    // neither library names the pool
     let x = net.g.global_avg_pool("global_average_pooling2d", features); // (1280,)
     net.g.alias("avg_pool", x);
     let logits = if keras {
@@ -57,7 +57,7 @@ pub(super) fn mobilenet_v2(options: &BuildOptions) -> Result<Graph, GraphError> 
     net.g.finish(features, logits)
 }
 
-/// The names of block `k`.
+/// Keras' names of block `k`.
 fn keras_names(k: usize) -> Names {
     let at = |part: &str| if k == 0 { format!("expanded_conv_{part}") } else { format!("block_{k}_{part}") };
     let part = |name: &str| Part::new(&at(name), &at(&format!("{name}_BN")), &at(&format!("{name}_relu")));
@@ -71,7 +71,7 @@ fn keras_names(k: usize) -> Names {
     }
 }
 
-/// The same in torchvision, where Keras' names are known, too.
+/// torchvision's names of block `k`, with Keras' names as aliases.
 fn torchvision_names(keras: Names, k: usize, block: &Block) -> Names {
     let torch = format!("features.{}", k + 1);
     let first = usize::from(block.expands);
@@ -91,7 +91,7 @@ fn torchvision_names(keras: Names, k: usize, block: &Block) -> Names {
     }
 }
 
-/// The children of torchvision's `module` from `first` on, known by Keras' names, too.
+/// The children of torchvision's `module` from `first` on, with Keras' names as aliases.
 fn torchvision(keras: Part, module: &str, first: usize) -> Part {
     Part { also: Some([keras.conv, keras.norm, keras.activation]), ..Part::sequence(module, first) }
 }

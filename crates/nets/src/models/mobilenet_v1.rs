@@ -61,7 +61,7 @@ pub(super) fn mobilenet(options: &BuildOptions) -> Result<Graph, GraphError> {
     g.finish(features, logits)
 }
 
-/// timm counts blocks from the ones of stride 2.
+/// timm's network, in which a block of stride 2 begins a new stage.
 fn timm(options: &BuildOptions) -> Result<Graph, GraphError> {
     let [h, w] = options.size;
     let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)

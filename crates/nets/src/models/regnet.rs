@@ -1,7 +1,8 @@
 //! RegNet (Radosavovic et al. 2020, arXiv:2003.13678), with squeeze-and-excitation (y) and without (x), after
-//! torchvision/models/regnet.py and timm/models/regnet.py (`regnety_004`, …). The widths and depths are those that
-//! `BlockParams.from_init_params` computes of the paper's four numbers. They differ in names and in the widths of three
-//! networks: both round a width to whole groups, and torchvision rounds up where that takes more than a tenth of it.
+//! torchvision/models/regnet.py and timm/models/regnet.py (`regnety_004`, …). `BlockParams.from_init_params` computes
+//! the widths and depths from the paper's four numbers. The libraries differ in names and in the widths of three
+//! networks: both round a width to whole groups, but torchvision rounds up where rounding down would lose more than a
+//! tenth.
 
 use super::builder::{Builder, Conv};
 use super::graph::{Activation, Graph, GraphError, LayerId, Shape};
@@ -96,7 +97,7 @@ impl Stages {
 }
 
 impl Net {
-    /// A convolution, its batch norm and ReLU, which the library calls `name` together.
+    /// A convolution, its batch norm and ReLU: the module `name`.
     fn layer(&mut self, name: &str, x: LayerId, conv: Conv, relu: bool) -> LayerId {
         let (g, [first, norm, last]) = (&mut self.g, if self.timm { ["conv", "bn", ""] } else { ["0", "1", "2"] });
         let x = g.conv(&format!("{name}.{first}"), x, conv);

@@ -1,16 +1,16 @@
 //! ResNet: "Deep residual learning for image recognition" (He, Zhang, Ren and Sun 2015, arXiv:1512.03385), table 1.
 //!
 //! Layer names and constants are those of
-//! * Keras: keras/src/applications/resnet.py, the paper's network: a block that shrinks its map does so in the first 1
-//!   × 1 convolution, and convolutions have biases;
-//! * torchvision: torchvision/models/resnet.py, and timm: timm/models/resnet.py, called v1.5: it shrinks in the 3 × 3
-//!   convolution, and convolutions have no biases. The two hold the same tensors under the same names, and call ReLUs
-//!   and the last pooling differently.
+//! * Keras: keras/src/applications/resnet.py, the paper's network: a block that halves its map does so in the first 1 ×
+//!   1 convolution, and convolutions have biases;
+//! * torchvision: torchvision/models/resnet.py, and timm: timm/models/resnet.py, known as v1.5: a block halves its map
+//!   in the 3 × 3 convolution, and convolutions have no biases. Both have the same tensors under the same names; ReLUs
+//!   and the last pooling have different names.
 //!
-//! torchvision runs one module `relu` several times in a block; its outputs are `relu`, `relu_1`, `relu_2`, as its
-//! feature extraction (torchvision/models/feature_extraction.py) calls them. A block is called after its output:
-//! `layer3.5`. In the networks of torchvision and timm Keras' names of block outputs and pools are found too:
-//! `conv1_relu`, `pool1_pool`, `conv4_block6_out` for `layer3.5`, `avg_pool`.
+//! torchvision runs one module `relu` several times in a block; its outputs are named `relu`, `relu_1`, `relu_2`, as in
+//! its feature extraction (torchvision/models/feature_extraction.py). A block has the name of its output: `layer3.5`.
+//! In the networks of torchvision and timm Keras' names of block outputs and pools are aliases: `conv1_relu`,
+//! `pool1_pool`, `conv4_block6_out` for `layer3.5`, `avg_pool`.
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId, Shape};
@@ -18,11 +18,11 @@ use super::spec::{BuildOptions, Source};
 
 /// Batch-norm epsilon of `keras.applications`.
 pub(super) const KERAS_EPS: f64 = 1.001e-5;
-/// PyTorch's default, which both of its libraries leave.
+/// PyTorch's default epsilon, which torchvision and timm use.
 const TORCH_EPS: f64 = 1e-5;
 /// Filters of the 3 × 3 convolutions in the four stages.
 pub(super) const WIDTHS: [usize; 4] = [64, 128, 256, 512];
-/// How many times more channels leave a bottleneck block than its 3 × 3 convolution has.
+/// Output channels of a bottleneck block as a multiple of the channels of its 3 × 3 convolution.
 pub(super) const EXPANSION: usize = 4;
 
 /// Blocks in the four stages.
@@ -114,7 +114,7 @@ fn keras(options: &BuildOptions, stages: [usize; 4]) -> Result<Graph, GraphError
     g.finish(features, logits)
 }
 
-/// The layers stand in the order of Keras' `model.layers`.
+/// Adds the layers in the order of Keras' `model.layers`.
 fn keras_block(g: &mut Builder, name: &str, input: LayerId, width: usize, stride: usize, project: bool) -> LayerId {
     let at = |part: &str| format!("{name}_{part}");
     let x = g.conv(&at("1_conv"), input, Conv::new(width).stride(stride).bias());
@@ -136,17 +136,17 @@ fn keras_block(g: &mut Builder, name: &str, input: LayerId, width: usize, stride
     g.relu(&at("out"), x)
 }
 
-/// The two blocks of the paper's figure 5, the second as ResNeXt and Wide ResNet have it, too.
+/// The two blocks of the paper's figure 5; ResNeXt and Wide ResNet vary the second.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// 3 × 3, 3 × 3
     Basic,
-    /// 1 × 1, 3 × 3 in groups, 1 × 1 to four times as many channels as the paper's first two have; these have
-    /// `per_group` of 64 as many in each group.
+    /// 1 × 1, 3 × 3 in `groups`, 1 × 1 to 4 · width channels. The first two have width · `per_group` / 64 channels for
+    /// each group.
     Bottleneck { groups: usize, per_group: usize },
 }
 
-/// The paper's.
+/// The bottleneck of the paper.
 const BOTTLENECK: Kind = Kind::Bottleneck { groups: 1, per_group: 64 };
 
 /// The names that the two PyTorch libraries give to parts without tensors.

@@ -1,11 +1,10 @@
 //! ResNet v2: "Identity mappings in deep residual networks" (He, Zhang, Ren and Sun 2016, arXiv:1603.05027): batch norm
-//! and ReLU stand before the convolutions of a block, nothing behind its sum. Layer names and constants are those of
-//! Keras' keras/src/applications/resnet.py and resnet_v2.py.
+//! and ReLU come before the convolutions of a block, none after its sum. Layer names and constants are those of Keras'
+//! keras/src/applications/resnet.py and resnet_v2.py.
 //!
-//! Against ResNet v1 there: it is the last block of a stage that shrinks the map, its 3 × 3 convolution and its
-//! shortcut (the value in the corner of each 2 × 2 square: a max pooling with a window of 1 × 1) alike; convolutions
-//! that a batch norm follows have no biases. No ReLU stands before the first pooling, so that the zeros around its
-//! input do win where values are negative.
+//! Differences to Keras' ResNet v1: the last block of a stage halves the map, in its 3 × 3 convolution and in its
+//! shortcut (a max pooling with a window of 1 × 1 takes one of 2 × 2 values); convolutions before a batch norm have no
+//! biases. No ReLU comes before the first pooling, so that its zero padding exceeds negative values.
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId};
@@ -59,18 +58,18 @@ fn keras(options: &BuildOptions, stages: [usize; 4]) -> Result<Graph, GraphError
 /// How the input of a block reaches its sum.
 #[derive(Clone, Copy)]
 enum Shortcut {
-    /// As it is.
+    /// Unchanged.
     Identity,
     /// Through a 1 × 1 convolution, after batch norm and ReLU.
     Project,
-    /// Every second value, by a pooling of this name; the block shrinks the map.
+    /// Every second value, by a pooling of this name; the block halves the map.
     Shrink(&'static str),
 }
 
-/// Keras gives these layers no names, so that they bear those that a fresh session counts.
+/// Keras' source gives these layers no names; these are the names of a fresh session.
 const SHORTCUT_POOLS: [&str; 3] = ["max_pooling2d", "max_pooling2d_1", "max_pooling2d_2"];
 
-/// The layers stand in the order of Keras' `model.layers`.
+/// Adds the layers in the order of Keras' `model.layers`.
 fn block(g: &mut Builder, name: &str, input: LayerId, width: usize, shortcut: Shortcut) -> LayerId {
     let at = |part: &str| format!("{name}_{part}");
     let active = g.batch_norm(&at("preact_bn"), input, KERAS_EPS);

@@ -62,8 +62,8 @@ fn layer(g: &mut Builder, list: &str, at: usize, x: LayerId, conv: Conv, relu: b
     if relu { g.relu(&format!("{list}.{}", at + 2), x) } else { x }
 }
 
-/// Two branches of half the channels each, which the shuffle mixes. Where the map is not halved the first is the first
-/// half of the input as it is.
+/// Two branches of half the channels each, which the shuffle mixes. Where the map is not halved, the first branch is
+/// the first half of the input's channels.
 fn block(g: &mut Builder, name: &str, input: LayerId, out: usize, halves: bool) -> LayerId {
     let Shape::Map { c, .. } = g.shape(input) else { return input };
     let (half, stride) = (out / 2, if halves { 2 } else { 1 });

@@ -1,5 +1,5 @@
-//! The rows of the registry: a model, and a set of weights. The recipe belongs to the weights, not to the architecture,
-//! and so do the numerics: a network is built after the library whose weights it gets.
+//! The rows of the registry: models and sets of weights. The recipe belongs to the weights and not to the architecture,
+//! and so do the numerics: a network is built like that of the library whose weights it gets.
 
 use std::fmt;
 
@@ -24,7 +24,6 @@ pub enum Source {
 }
 
 impl Source {
-    /// All of them.
     pub const ALL: [Self; 5] = [Self::Keras, Self::Torchvision, Self::Timm, Self::Openai, Self::Facebook];
 
     /// The word in the YAML.
@@ -54,12 +53,12 @@ pub struct BuildOptions {
     pub size: [usize; 2],
     /// Outputs of the classifier on top.
     pub classes: usize,
-    /// The library whose network it is.
+    /// The library whose network is built.
     pub source: Source,
 }
 
 impl BuildOptions {
-    /// The library asked for has no such network.
+    /// The error that the source has no such network.
     pub fn refuse(&self, network: &'static str) -> GraphError {
         GraphError::NoSource { source_word: self.source.word(), network }
     }
@@ -70,18 +69,18 @@ impl BuildOptions {
 pub struct ModelSpec {
     /// The word in the YAML.
     pub name: &'static str,
-    /// As its paper writes it.
+    /// The name in its paper.
     pub title: &'static str,
-    /// Builds the network with its classifier on top; called for the sources of `weights` alone.
+    /// Builds the network with its classifier on top; it is called only for the sources of `weights`.
     pub build: fn(&BuildOptions) -> Result<Graph, GraphError>,
-    /// Known weights, the default first; those of a library follow one another, its own default first.
+    /// Known weights, the default first; those of one library are adjacent, the library's default first.
     pub weights: &'static [WeightsSpec],
 }
 
 /// A set of trained weights.
 #[derive(Debug)]
 pub struct WeightsSpec {
-    /// The word in the YAML: `bundled`, `keras`, or the library and its own name of them: `timm:a1_in1k`.
+    /// The name in the YAML: `bundled`, `keras`, or the library and its own name of the weights: `timm:a1_in1k`.
     pub name: &'static str,
     /// The library whose network they belong to.
     pub source: Source,
@@ -95,46 +94,45 @@ pub struct WeightsSpec {
     pub classes: usize,
     /// ImageNet top-1 accuracy in per cent that the source publishes for this recipe.
     pub top1: Option<f64>,
-    /// SPDX identifier, or the source's own words.
+    /// SPDX identifier, or the name in the source.
     pub licence: &'static str,
-    /// The repository of Hugging Face's hub that has the tower for texts which was trained beside this one: the cosine
-    /// of a text's vector and of a picture's features tells how well they fit.
+    /// The repository of Hugging Face's hub with the text tower that was trained together with this network: the cosine
+    /// of a text's vector and a picture's features measures how well they match.
     pub text_tower: Option<&'static str>,
 }
 
 /// A published file of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSpec {
-    /// Where it is published; with a slash at its end the page of a package that the file is in.
+    /// Its URL; if it ends in a slash, the page of the package that contains the file.
     pub url: &'static str,
     /// Its name in the source's own cache.
     pub name: &'static str,
-    /// Its hash, as far as it is published.
     pub hash: Hash,
     /// False for a file without the classifier on top.
     pub top: bool,
 }
 
 impl FileSpec {
-    /// Whether no other file is called so: on the hub all of them are `model.safetensors`.
+    /// Whether its name identifies it: on the hub every file is called `model.safetensors`.
     pub fn is_told_by_its_name(&self) -> bool {
         !self.url.contains("/resolve/")
     }
 }
 
-/// A file's hash as far as it is published, in hexadecimal.
+/// The published hash of a file, in hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hash {
-    /// SHA-256, all of it or its beginning (torch hub writes eight digits into the name).
+    /// SHA-256, or its first digits (torch hub writes eight into the name).
     Sha256(&'static str),
-    /// MD5 (`keras.applications` of old).
+    /// MD5 (older files of `keras.applications`).
     Md5(&'static str),
-    /// Nothing.
+    /// No hash is published.
     Unknown,
 }
 
 impl ModelSpec {
-    /// The weights called `name`; by the name of a library alone its default.
+    /// The weights called `name`; the name of a library alone stands for its default.
     pub fn weights(&self, name: &str) -> Option<&'static WeightsSpec> {
         self.weights.iter().find(|weights| weights.name == name || weights.source.word() == name)
     }

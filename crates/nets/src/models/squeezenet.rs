@@ -4,7 +4,7 @@ use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId};
 use super::spec::{BuildOptions, Source};
 
-/// A module of `features`: a max pool, or a fire module with its squeezed channels and those of each of its two
+/// A module of `features`: a max pool, or a fire module with its squeezed channels and the channels of each of its two
 /// expansions.
 enum Module {
     Pool,
@@ -66,7 +66,7 @@ fn squeezenet(options: &BuildOptions, stem: Conv, modules: &[Module]) -> Result<
     }
     let features = x; // (13, 13, 512)
     g.alias("features", features);
-    // the classes are maps, whose means are the scores
+    // the classifier is a convolution with a map for each class; the means of the maps are the scores
     let x = g.conv("classifier.1", features, Conv::new(options.classes).bias());
     let x = g.relu("classifier.2", x);
     let logits = g.global_avg_pool("classifier.3", x);

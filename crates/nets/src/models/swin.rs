@@ -1,9 +1,9 @@
 //! Swin transformers (Liu et al. 2021, arXiv:2103.14030) and SwinV2 (Liu et al. 2022, arXiv:2111.09883) after
 //! torchvision/models/swin_transformer.py and timm/models/swin_transformer.py, swin_transformer_v2.py. They differ in
-//! names, and timm's SwinV2 has no bias of the keys in its files.
+//! names, and timm's files of SwinV2 have no bias of the keys.
 //!
-//! Features are the mean over the last map, normalised. Windows fill the maps of all stages without a rest: a network
-//! takes pictures of the sides for which they do.
+//! Features are the mean over the last map after its norm. A picture's sides must be such that whole windows fill the
+//! maps of all stages.
 
 use super::builder::{Builder, Conv};
 use super::graph::{Activation, Attention, AttentionWindow, Graph, GraphError, LayerId, RelativeBias, Shape};
@@ -47,8 +47,8 @@ pub(super) fn v2_base<const WINDOW: usize>(options: &BuildOptions) -> Result<Gra
     Swin { second: true, width: 128, ..Swin::new(WINDOW) }.build(options)
 }
 
-/// SwinV2-B with larger windows than it was first trained with: distances are counted in those of 12 positions, 6 in
-/// the last stage.
+/// SwinV2-B with larger windows than in pretraining: distances are scaled by the pretraining windows of 12 positions, 6
+/// in the last stage.
 pub(super) fn v2_base_from_12<const WINDOW: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
     Swin { second: true, width: 128, counted: Some([12, 12, 12, 6]), ..Swin::new(WINDOW) }.build(options)
 }
@@ -61,9 +61,9 @@ struct Swin {
     width: usize,
     /// Blocks of the third stage; the others have two.
     depth: usize,
-    /// SwinV2: cosine attention, norms behind attention and dense layers.
+    /// SwinV2: cosine attention, norms after attention and after the MLP.
     second: bool,
-    /// Sides of the windows in which SwinV2 counts distances, by stage; none: its own windows.
+    /// Sides of the windows, by stage, by which SwinV2 scales distances; none: its own windows.
     counted: Option<[usize; 4]>,
 }
 
@@ -108,10 +108,10 @@ impl Swin {
         g.finish(features, logits)
     }
 
-    /// Whether windows fill the maps of all stages.
+    /// An error unless whole windows fill the maps of all stages.
     fn check(self, options: &BuildOptions, layer: &str) -> Result<(), GraphError> {
         let [h, w] = options.size;
-        // timm's windows become as small as the map, torchvision's do not
+        // timm reduces a window to the size of the map, torchvision does not
         let smallest = if options.source == Source::Torchvision { self.window } else { 1 };
         let fills = |side: usize| {
             let mut sides = (0..4).map(|stage| side / (PATCH << stage));
@@ -177,7 +177,7 @@ impl Swin {
         x
     }
 
-    /// Every other block has its windows shifted by half their size, where there is more than one.
+    /// Every second block shifts its windows by half their size, if there is more than one window.
     fn attention(self, shape: Shape, stage: usize, i: usize, apart: bool) -> Attention {
         let Shape::Map { c, h, w } = shape else {
             return Attention { heads: 1, window: None, bias: RelativeBias::None };

@@ -1,19 +1,19 @@
-//! The layers of transformers: the tokens of a map, and attention over all of them or within windows.
+//! The layers of transformers: conversion of a map to tokens, and attention over all of them or within windows.
 
 use super::graph::Shape;
 
-/// The tensors that make tokens of a map: class token, register tokens, then the positions of the map, row by row.
+/// The tensors that turn a map into tokens: class token, register tokens, then the positions of the map, row by row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenTensors {
     /// `(1, 1, c)`
     pub class: Option<&'static str>,
-    /// `(1, n, c)`, and how many there are.
+    /// `(1, n, c)`, and `n`.
     pub registers: Option<(&'static str, usize)>,
-    /// `(1, n, c)`: the embedding of each position is added to it.
+    /// `(1, n, c)`: the embeddings that are added to the positions.
     pub positions: &'static str,
-    /// Whether the class token, or the one that a layer gives, has an embedding, too, which comes before the others.
+    /// Whether the class token, or the first token that a layer computes, has an embedding, too; it is the first row.
     pub class_position: bool,
-    /// How the source makes the embeddings of a grid of those of another.
+    /// How the source resizes the embeddings to another grid.
     pub resize: PositionResize,
 }
 
@@ -24,16 +24,16 @@ impl TokenTensors {
     }
 }
 
-/// How position embeddings are resized, always by cubic splines.
+/// How position embeddings are resized; all sources use bicubic interpolation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PositionResize {
-    /// timm and OpenCLIP: each value is a mean over the positions that it stands for, where there are fewer.
+    /// timm and OpenCLIP: antialiased when there are fewer positions.
     Antialiased,
-    /// Transformers: values between four neighbours.
+    /// Hugging Face's transformers: interpolation without antialiasing.
     Plain,
-    /// torchvision: corners stay corners.
+    /// torchvision: `align_corners=True`.
     Corners,
-    /// DINOv2: [`Plain`](Self::Plain), a tenth of a position beside the grid.
+    /// DINOv2: [`Plain`](Self::Plain), with the scale factor computed from the size plus 0.1.
     Offset,
 }
 
@@ -41,9 +41,9 @@ pub enum PositionResize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attention {
     pub heads: usize,
-    /// None: every position attends to all positions.
+    /// The windows; none: every position attends to all positions.
     pub window: Option<AttentionWindow>,
-    /// The learned values for the distances of two positions.
+    /// The bias of the scores.
     pub bias: RelativeBias,
 }
 
@@ -52,14 +52,14 @@ pub struct Attention {
 pub struct AttentionWindow {
     /// Height and width.
     pub size: [usize; 2],
-    /// The first window begins so many rows and columns from the corner. The map goes on where it began, but positions
-    /// from its two ends do not see each other.
+    /// The first window begins so many rows and columns from the corner. The map wraps around (`torch.roll`), but
+    /// positions from opposite sides of the map do not attend to each other.
     pub shift: [usize; 2],
 }
 
 impl AttentionWindow {
-    /// Whether two positions of a window do not see each other, `(windows, queries, keys)`, on a map of that height and
-    /// width.
+    /// Whether two positions of a window are masked from each other, `(windows, queries, keys)`, on a map of that
+    /// height and width.
     pub(crate) fn apart(&self, size: [usize; 2]) -> Vec<bool> {
         let Self { size: tile, shift } = *self;
         let region = |at: usize, i: usize| match at {
@@ -78,20 +78,21 @@ impl AttentionWindow {
     }
 }
 
-/// Scores that are learned for the distance between two positions of a window.
+/// The bias of the attention scores, which depends on the positions of query and key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelativeBias {
     /// Nothing.
     None,
     /// Swin: a table with a row for each distance.
     Table,
-    /// SwinV2: a small network gives the score of a distance, which is counted in windows of so many positions a side;
-    /// queries and keys have length 1, and the factor of their product is learned.
+    /// SwinV2: a small network computes the bias of a distance, which is scaled by a window of so many positions a
+    /// side; queries and keys are normalised to length 1, and the factor of their product is learned.
     ///
-    /// Keys have no bias. `apart`: those of queries and values are tensors of the layer, and not of the one before.
+    /// Keys have no bias. `apart`: the biases of queries and values are tensors of this layer and not of the dense
+    /// layer before.
     Network { window: [usize; 2], apart: bool },
-    /// One for each head and each pair of positions. `cosine`: queries and keys have length 1, and each head has a
-    /// factor of their product.
+    /// A bias for each head and each pair of positions. `cosine`: queries and keys are normalised to length 1, and each
+    /// head has a factor of their product.
     Given { cosine: bool },
 }
 
@@ -102,7 +103,7 @@ impl Attention {
         of_window.unwrap_or(shape.len() / shape.channels().max(1))
     }
 
-    /// The tensors behind the layer's owner.
+    /// The names, after the layer's owner, and the shapes of the tensors.
     pub(super) fn parameters(&self, shape: Shape) -> Vec<(&'static str, Vec<usize>)> {
         let (heads, channels, keys) = (self.heads, shape.channels(), self.keys(shape));
         match (self.bias, self.window) {

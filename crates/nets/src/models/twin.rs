@@ -1,14 +1,14 @@
-//! A network that Keras and a library of PyTorch both have, layer for layer, each under names of its own.
+//! A network that Keras and a PyTorch library both have, with the same layers under different names.
 
 use super::builder::{Builder, Conv};
 use super::graph::{Activation, LayerId};
 use super::spec::{BuildOptions, Source};
 
-/// Builds the network of one of the two; Keras' names are known in the other's, too.
+/// Builds the network of one of the two; in the other one Keras' names are aliases.
 #[derive(Debug)]
 pub(super) struct Twin {
     pub g: Builder,
-    /// The library whose network it is.
+    /// The library whose network is built.
     pub source: Source,
     pub keras: bool,
     /// Batch-norm epsilon.
@@ -24,7 +24,7 @@ impl Twin {
         (Self { g, source, keras: source == Source::Keras, eps }, x)
     }
 
-    /// A layer under its name in the library that is built after.
+    /// A layer under its name in the library whose network is built.
     pub(super) fn named(
         &mut self,
         keras: &str,
@@ -51,7 +51,7 @@ impl Twin {
         self.named(keras, torch, |g, name| g.relu(name, x))
     }
 
-    /// Batch norm and ReLU, in timm one module, which is called after the first.
+    /// Batch norm and ReLU; in timm one module, with the name of the batch norm.
     pub(super) fn norm_relu(&mut self, keras: [&str; 2], torch: [&str; 2], x: LayerId) -> LayerId {
         if self.source == Source::Timm {
             let x = self.g.batch_norm_act(torch[0], x, self.eps, Activation::Relu);
@@ -62,14 +62,14 @@ impl Twin {
         self.relu(keras[1], torch[1], x)
     }
 
-    /// The name of a module of several layers that Keras does not have, for the last of them.
+    /// An alias for the last layer of a module that Keras does not have.
     pub(super) fn module(&mut self, torch: &str, x: LayerId) {
         if !self.keras {
             self.g.alias(torch, x);
         }
     }
 
-    /// The classifier, Keras' with its softmax; gives the class scores.
+    /// The classifier, in Keras with its softmax; returns the class scores before softmax.
     pub(super) fn classifier(&mut self, torch: &str, x: LayerId, classes: usize) -> LayerId {
         if self.keras {
             return self.g.dense_softmax("predictions", x, classes);

@@ -1,13 +1,13 @@
 //! VGG: "Very deep convolutional networks for large-scale image recognition" (Simonyan and Zisserman 2014,
 //! arXiv:1409.1556), table 1.
 //!
-//! Layer names, and where the libraries differ the rest too, are those of
+//! Layer names, and constants where the libraries differ, are those of
 //! * Keras: keras/src/applications/vgg16.py and vgg19.py;
 //! * torchvision: torchvision/models/vgg.py. An adaptive pooling lets the classifier take maps of any size;
 //! * timm: timm/models/vgg.py. The two hidden dense layers are convolutions (7 × 7, then 1 × 1) before a global
 //!   pooling; a map that is less than 7 high or wide is first pooled up to 7.
 //!
-//! In the networks of torchvision and timm Keras' names are found too: `block5_conv3` (after its ReLU, as in Keras),
+//! In the networks of torchvision and timm Keras' names are aliases: `block5_conv3` (after its ReLU, as in Keras),
 //! `block5_pool`, `fc1`, `fc2`.
 
 use super::builder::{Builder, Conv, Pool};
@@ -20,7 +20,7 @@ const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
 const HIDDEN: usize = 4096;
 /// Height and width of the map that the classifier is made for.
 const GRID: usize = 7;
-/// PyTorch's default, which both of its libraries leave.
+/// PyTorch's default batch-norm epsilon, which torchvision and timm use.
 const EPS: f64 = 1e-5;
 
 /// Configurations A, B, D and E of the paper: convolutions in each block.
@@ -56,22 +56,22 @@ pub(super) fn vgg19(options: &BuildOptions) -> Result<Graph, GraphError> {
     }
 }
 
-/// VGG-11 with a batch norm behind each convolution.
+/// VGG-11 with a batch norm after each convolution.
 pub(super) fn vgg11_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, "VGG-11 with batch norm", A, true)
 }
 
-/// VGG-13 with a batch norm behind each convolution.
+/// VGG-13 with a batch norm after each convolution.
 pub(super) fn vgg13_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, "VGG-13 with batch norm", B, true)
 }
 
-/// VGG-16 with a batch norm behind each convolution.
+/// VGG-16 with a batch norm after each convolution.
 pub(super) fn vgg16_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, "VGG-16 with batch norm", D, true)
 }
 
-/// VGG-19 with a batch norm behind each convolution.
+/// VGG-19 with a batch norm after each convolution.
 pub(super) fn vgg19_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, "VGG-19 with batch norm", E, true)
 }
@@ -128,7 +128,7 @@ fn torch_features(g: &mut Builder, mut x: LayerId, depths: [usize; 5], norm: boo
     x
 }
 
-/// Dropout does nothing when a network is only run, so that its modules are further names of what goes into them.
+/// Dropout does nothing in inference, so that its modules are aliases of their inputs.
 fn torchvision_top(g: &mut Builder, x: LayerId, classes: usize) -> LayerId {
     let x = g.adaptive_avg_pool("avgpool", x, GRID); // (7, 7, 512)
     let x = g.flatten("flatten", x, FlattenOrder::ChannelsFirst); // (25088,)
@@ -147,7 +147,7 @@ fn timm_top(g: &mut Builder, mut x: LayerId, classes: usize) -> LayerId {
     if let Shape::Map { h, w, .. } = g.shape(x)
         && (h < GRID || w < GRID)
     {
-        // A call inside `pre_logits`, no module of its own.
+        // a function call inside `pre_logits`, not a module
         x = g.adaptive_avg_pool2("pre_logits.adaptive_avg_pool2d", x, [h.max(GRID), w.max(GRID)]); // (7, 7, 512)
     }
     let x = g.conv("pre_logits.fc1", x, Conv::new(HIDDEN).kernel(GRID).bias());

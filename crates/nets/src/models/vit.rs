@@ -3,8 +3,8 @@
 //! arXiv:2304.07193) with and without registers (Darcet et al. 2023, arXiv:2309.16588), the image towers of CLIP
 //! (Radford et al. 2021, arXiv:2103.00020) and SigLIP (Zhai et al. 2023, arXiv:2303.15343).
 //!
-//! Features are the class token behind the last norm, of CLIP its projection beside the texts, of SigLIP the output of
-//! its attention pool. The network takes pictures whose sides are multiples of the patch.
+//! Features are the class token after the last norm, for CLIP its projection into the space shared with texts, for
+//! SigLIP the output of its attention pool. The sides of a picture must be multiples of the patch size.
 
 use super::builder::{Builder, Conv};
 use super::graph::{
@@ -12,7 +12,7 @@ use super::graph::{
 };
 use super::spec::{BuildOptions, Source};
 
-/// So many times wider is a block inside.
+/// The MLP's hidden width as a multiple of the block's width.
 const EXPANSION: usize = 4;
 
 /// ViT-Ti: 5.7 M parameters; 192 features.
@@ -50,7 +50,7 @@ pub(super) fn dinov2_large<const REGISTERS: usize>(options: &BuildOptions) -> Re
     Vit { layer_scale: true, registers: REGISTERS, ..Vit::new(14, 1024, 24) }.build(options)
 }
 
-/// CLIP ViT-B: 512 features; `QUICK`: with OpenAI's GELU.
+/// CLIP ViT-B: 512 features; `QUICK`: with OpenAI's approximation of GELU.
 pub(super) fn clip_base<const PATCH: usize, const QUICK: bool>(options: &BuildOptions) -> Result<Graph, GraphError> {
     Vit::new(PATCH, 768, 12).clip(512, QUICK).build(options)
 }
@@ -65,12 +65,12 @@ pub(super) fn siglip_base<const PATCH: usize>(options: &BuildOptions) -> Result<
     Vit { head: Head::Attention, ..Vit::new(PATCH, 768, 12) }.build(options)
 }
 
-/// The layer that makes a vector of tokens.
+/// The layer that turns the tokens into a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Head {
     /// The class token.
     Token,
-    /// The class token through a dense layer without a bias of its own: so many features.
+    /// The class token through a dense layer without a bias, to so many features.
     Projection(usize),
     /// timm's `AttentionPoolLatent`; there is no class token.
     Attention,
@@ -86,13 +86,13 @@ struct Vit {
     eps: f64,
     activation: Activation,
     registers: usize,
-    /// A norm before the first block; the patches have no bias then.
+    /// Whether a norm comes before the first block; the patch embedding then has no bias.
     pre_norm: bool,
     layer_scale: bool,
     head: Head,
 }
 
-/// The names of a library's modules and tensors; those of a block stand behind the block's own.
+/// The names of a library's modules and tensors; those of a block are appended to the block's own.
 struct Names {
     patches: &'static str,
     class: &'static str,
@@ -141,7 +141,7 @@ const TORCHVISION: Names = Names {
     attention: [".self_attention.in_proj", ".self_attention.heads", ".self_attention.out_proj", ".self_attention"],
     mlp: TORCHVISION_MLP,
     norm: "encoder.ln",
-    // as `create_feature_extractor` calls it
+    // the name that `create_feature_extractor` gives it
     token: "getitem_5",
     head: "heads.head",
     resize: PositionResize::Corners,
@@ -248,7 +248,7 @@ impl Vit {
         if self.layer_scale { g.layer_scale(name, name, "gamma", x) } else { x }
     }
 
-    /// One query attends to all tokens; behind it is half a block.
+    /// One query attends to all tokens, then comes the MLP half of a block.
     fn attention_pool(self, g: &mut Builder, x: LayerId) -> LayerId {
         let x = g.dense_map("attn_pool.kv", x, 2 * self.width);
         let x = g.attention_pool("attn_pool.heads", "attn_pool", x, self.width / 64);

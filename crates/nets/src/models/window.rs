@@ -1,17 +1,17 @@
-//! Convolution and pooling windows as a family's code writes them, before they stand on a map of known size.
+//! Convolution and pooling windows as a family's code describes them, before the size of the map is known.
 
 use super::graph::{Pad, Pooling, Window};
 
-/// How a window is padded, before it is resolved for an input size.
+/// The padding of a window, before the input size is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Padding {
     Fixed(Pad),
-    /// TensorFlow's `SAME`: the output has ceil(input / stride) positions, the odd zero goes to the bottom and the
-    /// right.
+    /// TensorFlow's `SAME`: the output has ceil(input / stride) positions; an odd number of zeros has one more at the
+    /// bottom and at the right.
     Same,
 }
 
-/// A convolution (cross-correlation, as every framework means it) without its weights.
+/// A convolution (cross-correlation, as in every framework) without its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Conv {
     pub(super) out: Option<usize>,
@@ -34,7 +34,7 @@ impl Conv {
         Self { out: None, ..Self::new(0) }
     }
 
-    /// Filters in so many groups, each of which sees its share of the channels alone.
+    /// Filters in `n` groups; each reads its share of the channels.
     pub(crate) fn groups(mut self, n: usize) -> Self {
         self.groups = n;
         self
@@ -74,7 +74,7 @@ impl Conv {
         self
     }
 
-    /// With a bias a filter.
+    /// With a bias for each filter.
     pub(crate) fn bias(mut self) -> Self {
         self.bias = true;
         self
@@ -101,7 +101,7 @@ impl Pool {
         Self { pooling, kernel, stride: kernel, padding: Padding::Fixed(Pad::default()), ceil: false }
     }
 
-    /// The largest value of a `kernel` × `kernel` window; stride as large as the kernel, no padding.
+    /// The maximum of a `kernel` × `kernel` window; the stride is the kernel, without padding.
     pub(crate) fn max(kernel: usize) -> Self {
         Self::new(Pooling::Max, kernel)
     }
@@ -133,8 +133,8 @@ impl Pool {
         self
     }
 
-    /// PyTorch's `ceil_mode=True`: a last window that begins inside the map and its left padding is kept though it
-    /// hangs over.
+    /// PyTorch's `ceil_mode=True`: a last window that extends beyond the map is kept if it begins inside the map or its
+    /// left padding.
     pub(crate) fn ceil(mut self) -> Self {
         self.ceil = true;
         self
@@ -151,7 +151,7 @@ impl Pool {
         Some(placed)
     }
 
-    /// PyTorch: one window more when something is left over, unless it would begin in the padding behind the map.
+    /// PyTorch's rule: one window more if positions are left over, unless it would begin in the padding after the map.
     fn overhang(&self, size: usize, [before, after]: [usize; 2], out: usize) -> usize {
         let left_over = (size + before + after - self.kernel) % self.stride;
         usize::from(left_over > 0 && out * self.stride < size + before)
@@ -162,7 +162,7 @@ impl Pool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Placed {
     pub window: Window,
-    /// Height and width of what comes out.
+    /// Height and width of the output.
     pub out: [usize; 2],
 }
 
@@ -179,7 +179,7 @@ fn place(size: [usize; 2], kernel: [usize; 2], stride: [usize; 2], padding: Padd
     Some(Placed { window: Window::new(kernel, stride, pad), out })
 }
 
-/// TensorFlow's `SAME`: in all max((ceil(n / s) − 1) · s + k − n, 0) zeros, the odd one at the end.
+/// TensorFlow's `SAME`: max((ceil(n / s) − 1) · s + k − n, 0) zeros in total; of an odd number one more at the end.
 fn same_padding(size: [usize; 2], kernel: [usize; 2], stride: [usize; 2]) -> Pad {
     let total = |i: usize| ((size[i].div_ceil(stride[i]) - 1) * stride[i] + kernel[i]).saturating_sub(size[i]);
     let (v, h) = (total(0), total(1));

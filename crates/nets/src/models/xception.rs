@@ -1,6 +1,6 @@
-//! Xception (Chollet 2016, arXiv:1610.02357). Keras after keras/applications/xception.py; timm's `legacy_xception`
-//! after timm/models/xception.py, which got its weights from Keras but pads on all sides where Keras pads as TensorFlow
-//! does, and has another epsilon.
+//! Xception (Chollet 2016, arXiv:1610.02357) after keras/applications/xception.py, and timm's `legacy_xception` after
+//! timm/models/xception.py. timm's weights come from Keras, but its padding is symmetric where Keras' is TensorFlow's,
+//! and its epsilon differs.
 
 use super::builder::{Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId};
@@ -11,9 +11,9 @@ use super::twin::Twin;
 /// Xception: 22.9 M parameters, 8.4 G multiply-accumulates at 299 × 299; feature map `block14_sepconv2_act` (`act4`) of
 /// 2048 channels.
 ///
-/// Layers of Keras without a name of their own bear the one that a fresh session gives: the shortcuts are `conv2d` …
-/// `conv2d_3`, the sums `add` … `add_11`. Keras' names are known in timm's network too, save `predictions`; timm counts
-/// its blocks from Keras' `block2`.
+/// Layers to which Keras' source gives no name have the names of a fresh session: the shortcuts are `conv2d` …
+/// `conv2d_3`, the sums `add` … `add_11`. Keras' names are aliases in timm's network, except `predictions`; timm's
+/// first block is Keras' `block2`.
 pub(super) fn xception(options: &BuildOptions) -> Result<Graph, GraphError> {
     let eps = match options.source {
         Source::Keras => 1e-3,
@@ -36,7 +36,7 @@ pub(super) fn xception(options: &BuildOptions) -> Result<Graph, GraphError> {
     net.top(features, options.classes)
 }
 
-/// The network while it is built, with what Keras has counted so far.
+/// The network while it is built, with the numbers of Keras' shortcuts and sums so far.
 struct Net {
     twin: Twin,
     shortcuts: usize,
@@ -52,9 +52,9 @@ impl Net {
         self.twin.relu(&format!("{keras}_act"), &format!("act{i}"), x)
     }
 
-    /// Keras' block `k`: separable convolutions of `outs` channels, each behind a ReLU save the first of all; the input
-    /// is added, at half the size if the block `shrinks`. timm's first ReLU of a block is not in place, so that its
-    /// shortcut too takes the input as it came.
+    /// Keras' block `k`: separable convolutions to `outs` channels, each after a ReLU except the first of the network;
+    /// the input is added, at half the size if the block `shrinks`. timm's first ReLU of a block is not in place, so
+    /// that its shortcut takes the input before the ReLU, too.
     fn block(&mut self, k: usize, input: LayerId, outs: &[usize], shrinks: bool) -> LayerId {
         let timm = format!("block{}", k - 1);
         let mut shortcut = input;
@@ -95,7 +95,7 @@ impl Net {
         self.twin.norm(&numbered("batch_normalization", n), &format!("{timm}.skipbn"), x)
     }
 
-    /// Depthwise 3 × 3, then 1 × 1 to `out` channels, without anything between them.
+    /// Depthwise 3 × 3, then 1 × 1 to `out` channels.
     fn separable(&mut self, keras: &str, timm: &str, x: LayerId, out: usize) -> LayerId {
         let depthwise = Conv::depthwise().kernel(3).pad(1);
         if self.twin.keras {
@@ -108,8 +108,8 @@ impl Net {
         x
     }
 
-    /// The `i`-th of the two separable convolutions of Keras' block 14, here with the ReLU behind; timm counts on from
-    /// its stem.
+    /// The `i`-th of the two separable convolutions of Keras' block 14, with batch norm and ReLU; timm numbers them
+    /// after those of its stem.
     fn last(&mut self, i: usize, x: LayerId, out: usize) -> LayerId {
         let (keras, n) = (format!("block14_sepconv{i}"), i + 2);
         let x = self.separable(&keras, &format!("conv{n}"), x, out);

@@ -1,9 +1,9 @@
-//! The rows hold together: hashes, addresses, recipes.
+//! Tests that the rows are consistent: hashes, URLs, recipes.
 
 use super::*;
 use crate::models::MODELS;
 
-/// Every row but the one inside the binary.
+/// Every row except the bundled one.
 fn all() -> impl Iterator<Item = (&'static str, &'static WeightsSpec)> {
     let rows = MODELS.iter().flat_map(|model| model.weights.iter().map(|row| (model.name, row)));
     rows.filter(|(_, row)| row.name != "bundled")
@@ -47,7 +47,7 @@ fn rows_of_a_library_stand_together_and_differ_in_their_names() {
 fn urls_end_in_the_files_name_and_are_all_different() {
     let mut seen = std::collections::BTreeSet::new();
     for FileSpec { url, name, .. } in files() {
-        // NASNet has other names in Keras' cache, and a package has a page
+        // files of NASNet have other names in Keras' cache, and for a package the URL is its page
         let named = url.ends_with(&format!("/{name}")) || name.starts_with("nasnet_") || url.ends_with("/0.1.0/");
         assert!(url.starts_with("https://") && named, "{url}");
         assert!(url.bytes().all(|b| b.is_ascii_graphic()) && seen.insert(url), "{url}");
@@ -80,7 +80,7 @@ fn hashes_are_hexadecimal_and_those_of_torch_hub_stand_in_the_name() {
     assert!(!digests.is_empty());
 }
 
-/// `floor(size / crop_pct)`, as timm has it, gives back what torchvision's `transforms()` say.
+/// `floor(size / crop_pct)`, timm's formula, gives the sizes in torchvision's `transforms()`.
 #[test]
 fn the_short_side_is_resized_as_each_library_says() {
     let resized = |model: &str, name: &str| {
