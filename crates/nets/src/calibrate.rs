@@ -1,11 +1,11 @@
-//! Calibration: pictures go through a network in f32, and what its values hold is noted.
+//! Calibration: runs pictures through a network in f32 and records the ranges of its values.
 
 use crate::exec::cpu::{Observer, Scratch};
 use crate::exec::{self, Device, ExecError, Observed};
 use crate::image::{self, DecodeError, DecodeOptions, Decoded, Layout, Recipe, RgbImage};
 use crate::network_plan::NetworkPlan;
 
-/// The network of a plan in f32, which lets every layer be looked at; shared by all threads.
+/// The network of a plan in f32 with access to every layer; shared by all threads.
 #[derive(Debug)]
 pub struct Calibrator {
     decoding: DecodeOptions,
@@ -25,7 +25,7 @@ impl Calibrator {
         Ok(Self { decoding, recipe, observer: Observer::new(program, plan.kernels)? })
     }
 
-    /// How files become the pixels that the recipe takes.
+    /// How files are decoded to the pixels that the recipe takes.
     pub fn decoding(&self) -> &DecodeOptions {
         &self.decoding
     }
@@ -45,14 +45,14 @@ impl Calibrator {
         image::decode_for(&self.recipe, bytes, &self.decoding)
     }
 
-    /// Prepares a picture by the recipe and notes the values of each layer.
+    /// Prepares a picture by the recipe and records statistics of each layer's values.
     pub fn observe(&self, scratch: &mut Scratch, picture: &RgbImage) -> Observed {
         let mut input = vec![0.0; self.recipe.input_len()];
         self.recipe.apply(picture, Layout::Hwc, &mut input);
         self.observe_input(scratch, &input)
     }
 
-    /// Notes the values of each layer for a prepared picture.
+    /// Records statistics of each layer's values for a prepared picture.
     pub fn observe_input(&self, scratch: &mut Scratch, input: &[f32]) -> Observed {
         self.observer.observe(scratch, input)
     }

@@ -1,5 +1,5 @@
-//! A network that is ready to run, as a function from pictures to features; and the memory that it takes, which is
-//! asked for before it is taken.
+//! A network that is ready to run, as a function from pictures to features; and the memory that it needs, which is
+//! checked before it is allocated.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use crate::memory::{self, Limit, NoRoom};
 use crate::network_plan::{NetworkPlan, Tap};
 use crate::weights::CheckpointKey;
 
-/// Most threads that share the layers of one picture. Two were measured; a layer of a millisecond is little to share
-/// among many.
+/// Most threads that compute the layers of one picture together. Measured with two; a layer of a millisecond leaves
+/// little work for many.
 const SHARING: usize = 8;
 
-/// Bytes of prepared pictures that a thread holds, where they are small enough to be more than one.
+/// Most bytes of prepared pictures that a thread holds, except for a single larger picture.
 const INPUTS: usize = 64 << 20;
 
-/// The layers of a network as a function of pictures; shared by all threads.
+/// A network as a function from pictures to the features of some layers; shared by all threads.
 #[derive(Debug)]
 pub struct Extractor {
     decoding: DecodeOptions,
@@ -30,7 +30,7 @@ pub struct Extractor {
     taken: CheckpointKey,
 }
 
-/// Bytes that are taken whatever the threads, and bytes that each of them takes.
+/// Bytes that are needed for any number of threads, and bytes for each thread.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs {
     pub fixed: u64,
@@ -43,7 +43,7 @@ impl Needs {
         usize::try_from(bytes.saturating_sub(self.fixed) / self.each.max(1)).unwrap_or(usize::MAX)
     }
 
-    /// Bytes of so many threads.
+    /// Bytes for so many threads.
     pub fn of(self, threads: usize) -> u64 {
         self.fixed.saturating_add(self.each.saturating_mul(threads as u64))
     }
@@ -69,7 +69,7 @@ impl Extractor {
         })
     }
 
-    /// How files become the pixels that the recipe takes.
+    /// How files are decoded to the pixels that the recipe takes.
     pub fn decoding(&self) -> &DecodeOptions {
         &self.decoding
     }
@@ -79,7 +79,7 @@ impl Extractor {
         &self.recipe
     }
 
-    /// Where in their file its weights lay.
+    /// The place of its weights in their file.
     pub fn taken(&self) -> &CheckpointKey {
         &self.taken
     }
@@ -94,7 +94,7 @@ impl Extractor {
         self.recipe.input_len()
     }
 
-    /// Pictures that a thread had better take through the network together.
+    /// Pictures that a thread should run through the network together.
     pub fn micro_batch(&self) -> usize {
         let each = self.input_len() * size_of::<f32>();
         self.network.micro_batch().min(INPUTS / each.max(1)).max(1)
@@ -105,8 +105,8 @@ impl Extractor {
         self.network.session()
     }
 
-    /// Buffers for so many threads that compute the layers of a picture together; the features are the same. At most
-    /// eight do.
+    /// Buffers for so many threads, at most eight, that compute the layers of a picture together; the features are the
+    /// same.
     pub fn shared_session(&self, threads: usize) -> Session {
         self.network.shared_session(threads.clamp(1, SHARING))
     }
@@ -123,8 +123,7 @@ impl Extractor {
 
     /// The features of one picture.
     ///
-    /// # Errors
-    /// The device fails, or a feature is no finite number.
+    /// The device fails, or a feature is not finite.
     pub fn features(&self, picture: &RgbImage) -> Result<Vec<f32>, ExecError> {
         let mut input = vec![0.0; self.input_len()];
         self.prepare(picture, &mut input);
@@ -132,8 +131,8 @@ impl Extractor {
     }
 
     /// Features of `n` prepared pictures, each of [`width`](Self::width) values: layer after layer, maps as (h, w, c).
-    /// On the CPU a picture's bits do not depend on its neighbours. All are finite: [`ExecError::NotFinite`] tells the
-    /// first picture that has others.
+    /// On the CPU a picture's bits do not depend on the other pictures. All are finite: [`ExecError::NotFinite`] names
+    /// the first picture that has others.
     pub fn forward(&self, session: &mut Session, input: &[f32], n: usize) -> Result<Vec<Vec<f32>>, ExecError> {
         let taps = self.network.forward(session, input, n)?;
         let mut all = vec![vec![0.0; self.width]; n];
@@ -141,7 +140,7 @@ impl Extractor {
         for (tap, values) in self.taps.iter().zip(&taps) {
             let end = at + tap.shape.len();
             for (picture, (row, values)) in all.iter_mut().zip(values.chunks_exact(tap.map.len().max(1))).enumerate() {
-                // of the map, not of what is kept of it: a largest value hides what is no number
+                // the whole map is checked, since a maximum may hide NaN
                 if let Some((at, value)) = exec::not_finite(values) {
                     return Err(ExecError::NotFinite { picture, layer: tap.name.clone(), at, value });
                 }
@@ -152,7 +151,7 @@ impl Extractor {
         Ok(all)
     }
 
-    /// How maps become features, and the layers that they are taken from.
+    /// How maps become features, and the layers whose maps do.
     pub fn taps(&self) -> (Features, &[Tap]) {
         (self.features, &self.taps)
     }
@@ -167,14 +166,14 @@ impl Extractor {
         self.network.forward(session, input, 1)
     }
 
-    /// The memory of the network, and of each thread for its maps and inputs; pictures that are decoded have a budget
-    /// of their own.
+    /// The memory of the network, and of each thread for its maps and inputs; decoded pictures have a budget of their
+    /// own.
     pub fn needs(&self) -> Needs {
         let values = self.micro_batch() * (self.input_len() + self.width);
         Needs { fixed: self.weights, each: self.network.session_bytes() + (values * size_of::<f32>()) as u64 }
     }
 
-    /// An error at the size of the pictures: one thread is too many.
+    /// The error that even one thread needs too much memory; it names the size of the pictures.
     pub fn no_room(&self, needs: Needs, limit: &Limit) -> NoRoom {
         let [height, width] = self.recipe.size;
         NoRoom {
@@ -185,7 +184,7 @@ impl Extractor {
         }
     }
 
-    /// As many of `wanted` threads as there is memory for.
+    /// The number of threads, at most `wanted`, for which there is memory.
     pub fn fitting(&self, wanted: usize) -> Result<usize, NoRoom> {
         let Some(limit) = memory::limit() else { return Ok(wanted) };
         let needs = self.needs();
@@ -196,7 +195,7 @@ impl Extractor {
     }
 }
 
-/// An error where the weights of `plan` alone are more than there is room for.
+/// An error if the weights of `plan` alone need more memory than there is.
 fn check_weights(plan: &NetworkPlan) -> Result<(), NoRoom> {
     let needed = plan.weights_bytes();
     match memory::limit() {

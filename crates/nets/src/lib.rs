@@ -11,22 +11,21 @@
 //! Read in this order:
 //!
 //! 1. [`models`]: a network is data, a [`Graph`](models::Graph) of named layers with inferred shapes. Each family has a
-//!    file that builds its graphs as its Keras or torchvision source reads; the registry lists the models, and for each
-//!    the weights that libraries publish, with the recipe by which pictures are prepared for them.
-//! 2. [`weights`]: the readers of every library's files. They give tensors by name, and read the values when they are
-//!    asked for. [`weights::store`] finds files on this machine or downloads them, and tells sound files from damaged
-//!    ones.
-//!    [`onnx`] reads networks that bring their own graph.
-//! 3. [`network_plan`]: everything that can be decided before a weight is read. [`NetworkPlan`] names the model, the
-//!    weights, the recipe, and the layers that become features.
-//! 4. [`exec`]: the graph is lowered once, batch norm and activations joined to the layers before them, and then run.
-//!    [`exec::cpu`] plans the memory of all maps and the order of rows, and calls the kernels of `featurize-kernels`;
-//!    [`exec::candle`] calls candle.
+//!    file that builds its graphs in the order of its Keras or torchvision source; the registry lists the models, and
+//!    for each the weights that libraries publish, with the recipe that prepares pictures for them.
+//! 2. [`weights`]: the readers of every library's files. They list tensors by name, and read the values on demand.
+//!    [`weights::store`] finds files on this machine or downloads them, and checks their hashes. [`onnx`] reads
+//!    networks that bring their own graph.
+//! 3. [`network_plan`]: all decisions before weights are read. [`NetworkPlan`] names the model, the weights, the
+//!    recipe, and the layers that become features.
+//! 4. [`exec`]: the graph is lowered once, with batch norm and activations joined to the layers before them, and then
+//!    run. [`exec::cpu`] plans the memory of all maps and the order of rows, and calls the kernels of
+//!    `featurize-kernels`; [`exec::candle`] calls candle.
 //! 5. [`Extractor`]: a network that is ready to run, as a function from pictures to features.
 //!
-//! Four small modules serve the programs around, too: [`files`] writes files whole or not at all, [`memory`] says how
-//! much memory there may be, [`threads`] starts threads where the system may refuse, and [`suggest`] finds the name
-//! that a misspelt word may stand for.
+//! Four small modules are for the callers, too: [`files`] writes files whole or not at all, [`memory`] finds the limit
+//! of memory, [`threads`] starts threads where the system may refuse them, and [`suggest`] finds names that are similar
+//! to a misspelt one.
 //!
 //! Features of a picture:
 //!
@@ -48,7 +47,7 @@
 //! # }
 //! ```
 //!
-//! This crate knows no pipeline, no table and no terminal: progress is told to the caller's functions, see
+//! This crate has no pipeline, no table and no terminal: it reports progress to functions of the caller, see
 //! [`weights::store::Watch`].
 
 #![forbid(unsafe_code)]

@@ -1,5 +1,5 @@
-//! The most memory that the process has held, in all and since a moment; the memory that it may have ([`limit`]); and
-//! memory that threads share ([`Budget`]).
+//! The peak memory of the process, in all and since a [`restart`]; the memory that it may use ([`limit`]); and a budget
+//! of memory that threads share ([`Budget`]).
 
 mod budget;
 mod machine;
@@ -9,35 +9,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use budget::{Budget, Share};
 pub use machine::{Limit, NoRoom, limit};
 
-/// The share of the memory that pictures have by default while they are decoded.
+/// One part in so many of the memory is, by default, for pictures while they are decoded.
 const DECODING: u64 = 4;
-/// The memory where the system does not tell it.
+/// Bytes for decoding where the system does not report its memory.
 const UNTOLD: u64 = 1 << 30;
 
-/// The most before the last [`restart`], in MB.
+/// The peak before the last [`restart`], in MB.
 static BEFORE: AtomicU64 = AtomicU64::new(0);
 
-/// The most memory that this process has held, in MB; where the system tells it.
+/// The peak memory of this process in MB; none where the system does not report it.
 pub fn peak_mb() -> Option<u64> {
     Some(now()?.max(BEFORE.load(Ordering::Relaxed)))
 }
 
-/// The most that it has held since the last [`restart`], in MB. None where the system does not begin anew.
+/// The peak since the last [`restart`], in MB. None where the system cannot reset its count.
 pub fn peak_since_restart_mb() -> Option<u64> {
     (BEFORE.load(Ordering::Relaxed) > 0).then(now)?
 }
 
-/// Begins a new count, where the system can.
+/// Resets the peak, if the system can.
 pub fn restart() {
     let Some(peak) = peak_mb() else { return };
-    // Linux: 5 sets the high-water mark to what is held now
+    // Linux: 5 resets VmHWM to the current size
     if std::fs::write("/proc/self/clear_refs", "5").is_ok() {
         BEFORE.store(peak, Ordering::Relaxed);
     }
 }
 
-/// Bytes that pictures may take together while they are decoded, unless somebody says otherwise: a quarter of the
-/// memory.
+/// Bytes that pictures may take together while they are decoded, by default: a quarter of the memory.
 pub fn for_decoding() -> u64 {
     limit().map_or(UNTOLD, |limit| limit.bytes / DECODING)
 }

@@ -1,5 +1,5 @@
-//! The network of a run, decided upon: which model, built after which library, with which weights, how pictures are
-//! prepared for it, and which of its layers become features. Everything that can be known before the weights are read.
+//! The network of a run as planned before the weights are read: the model, the library whose network it is, the
+//! weights, how pictures are prepared, and which layers become features.
 
 mod choice;
 #[cfg(test)]
@@ -21,29 +21,29 @@ use crate::weights::{self, CheckpointKey, Origin, WeightError, WeightSet, Weight
 
 pub use choice::{Asked, Chosen, Fetch, choose, onnx_origin, onnx_recipe, published, row};
 
-/// A network, its weights, and what is taken from it.
+/// A network, its weights, and the layers that become features.
 #[derive(Debug)]
 pub struct NetworkPlan {
-    /// The model's word in the YAML, or the stem of an ONNX file.
+    /// The model's name in the YAML, or the stem of an ONNX file.
     pub name: String,
     /// The model's name for people.
     pub title: String,
-    /// The library that it is built after; none: an ONNX file.
+    /// The library whose network it is; none for an ONNX file.
     pub source: Option<Source>,
     pub weights: Origin,
-    /// Where in their file the weights lie.
+    /// The place of the weights in their file.
     pub taken: CheckpointKey,
-    /// How files become the pixels that the recipe takes.
+    /// How files are decoded to the pixels that the recipe takes.
     pub decoding: DecodeOptions,
     pub recipe: Recipe,
     pub graph: Graph,
     /// The number format of maps and weights.
     pub precision: Precision,
-    /// The CPU's kernels that compute them.
+    /// The kernels of the CPU that are used.
     pub kernels: Kernels,
-    /// The ranges from a calibration, which int8 needs: they may be set after the plan is made.
+    /// The ranges from a calibration, for int8; they may be set after the plan is made.
     pub ranges: OnceLock<Arc<Ranges>>,
-    /// The features that are made of each layer's map.
+    /// How the map of each layer becomes features.
     pub features: Features,
     /// The layers that become features, in the order of the columns.
     pub taps: Vec<Tap>,
@@ -51,14 +51,14 @@ pub struct NetworkPlan {
     imported: Option<WeightSet>,
 }
 
-/// The comparison of features with the vectors of a tower for texts.
+/// How features are compared with the vectors of the text tower.
 pub const TEXT_SIMILARITY: &str = "cosine of L2-normalised vectors";
 
 /// A layer that becomes features.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tap {
     pub layer: LayerId,
-    /// Its name as it was asked for.
+    /// Its name as the user wrote it.
     pub name: String,
     /// The shape of the layer's output.
     pub map: Shape,
@@ -66,7 +66,7 @@ pub struct Tap {
     pub shape: Shape,
 }
 
-/// A network cannot be built as asked for.
+/// A network cannot be planned as the user asks.
 #[derive(Debug, Error)]
 pub enum NetworkPlanError {
     #[error(transparent)]
@@ -104,8 +104,8 @@ pub enum NetworkPlanError {
 }
 
 impl NetworkPlan {
-    /// The model called `name` with those weights and their recipe; features are those of its library. Published
-    /// weights come by `fetch`.
+    /// The model called `name` with those weights, their recipe and the features of its library. Published weights are
+    /// found or downloaded by `fetch`.
     pub fn of_model(name: &str, weights: &Weights, fetch: &mut Fetch<'_>) -> Result<Self, NetworkPlanError> {
         let model = models::find(name).ok_or_else(|| NetworkPlanError::NoModel(models::unknown(name)))?;
         let asked = Asked { model, is_named: true, weights, key: None, source: None, seed: 0, top: false };
@@ -113,8 +113,8 @@ impl NetworkPlan {
         Self::new(model, row, weights, recipe, &[], Features::default())
     }
 
-    /// `model` with `weights` as `row` has them, pictures prepared by `recipe`; features are `features` of `layers`, or
-    /// of the last feature map where none is named.
+    /// `model` with `weights`, built like the network of `row`, and pictures prepared by `recipe`. Features are
+    /// `features` of `layers`, or of the last feature map if `layers` is empty.
     pub fn new(
         model: &'static ModelSpec,
         row: &WeightsSpec,
@@ -145,7 +145,7 @@ impl NetworkPlan {
         Ok(Self { title: model.title.to_string(), source: Some(source), taken, ..plain })
     }
 
-    /// A network with the default settings, of no library and of all of its file.
+    /// A plan with default settings, without a library and without a place in a file.
     fn plain(
         name: String,
         weights: Origin,
@@ -171,8 +171,8 @@ impl NetworkPlan {
         }
     }
 
-    /// The network of the ONNX file `weights`, pictures prepared by `recipe`; features are `features` of `layers`, or
-    /// of the value that feeds the classifier where none is named.
+    /// The network of the ONNX file `weights`, with pictures prepared by `recipe`. Features are `features` of `layers`,
+    /// or of the input of the classifier if `layers` is empty.
     pub fn of_onnx(
         weights: Origin,
         recipe: Recipe,
@@ -205,7 +205,7 @@ impl NetworkPlan {
         Ok(Self { decoding, imported: Some(set), ..plain })
     }
 
-    /// Opens the tensors that its layers need.
+    /// Opens the tensors that the layers need.
     pub fn load(&self) -> Result<WeightSet, WeightError> {
         match (&self.imported, self.source) {
             (None, Some(source)) => self.weights.load(&self.graph, source, &self.layer_ids()),
@@ -213,36 +213,36 @@ impl NetworkPlan {
         }
     }
 
-    /// The library that it is built after, in words.
+    /// The library whose network it is, for messages.
     pub fn after(&self) -> String {
         self.source.map_or_else(|| "an ONNX file".to_string(), |source| source.to_string())
     }
 
-    /// The same, pictures decoded otherwise than by default.
+    /// The same plan with other decoding options.
     #[must_use]
     pub fn decoding(self, decoding: DecodeOptions) -> Self {
         Self { decoding, ..self }
     }
 
-    /// The same, pictures turned upright or not.
+    /// The same plan with another treatment of EXIF orientation.
     #[must_use]
     pub fn exif(self, exif: Exif) -> Self {
         Self { decoding: DecodeOptions { exif, ..self.decoding }, ..self }
     }
 
-    /// The same, computed with other numbers than f32.
+    /// The same plan in another precision.
     #[must_use]
     pub fn precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// The same, computed by other kernels than the fastest of the CPU.
+    /// The same plan with other kernels of the CPU.
     #[must_use]
     pub fn kernels(self, kernels: Kernels) -> Self {
         Self { kernels, ..self }
     }
 
-    /// Notes the ranges that int8 takes; the first ones stay.
+    /// Sets the ranges for int8, unless they are set already.
     pub fn keep_ranges(&self, ranges: Ranges) {
         self.ranges.get_or_init(|| Arc::new(ranges));
     }
@@ -272,7 +272,7 @@ impl NetworkPlan {
         Ok(plan)
     }
 
-    /// A classifier in the file of weights for which the network has no layer, as an error goes on.
+    /// The end of an error message: the file of weights has a classifier for which the network has no layer.
     fn unused_classifier(&self) -> Result<Option<String>, WeightError> {
         let Origin::File(file) = &self.weights else { return Ok(None) };
         let width = self.graph.layer(self.graph.features()).shape.channels();
@@ -284,7 +284,7 @@ impl NetworkPlan {
         self.taps.iter().map(|tap| tap.shape.len()).sum()
     }
 
-    /// Shape of the features of one picture: that of the layer, or one row where several layers follow one another.
+    /// Shape of the features of one picture: that of the layer's features, or a vector if there are several layers.
     pub fn shape(&self) -> Shape {
         match self.taps.as_slice() {
             [tap] => tap.shape,
@@ -292,15 +292,14 @@ impl NetworkPlan {
         }
     }
 
-    /// Where in their file the weights lie, as tables and records tell it: nothing where the network is all of the
-    /// file.
+    /// The place of the weights in their file for tables and records; none if the network is the whole file.
     pub fn weights_key(&self) -> Option<&str> {
         let CheckpointKey { key, others } = &self.taken;
         (!key.is_empty() || !others.is_empty()).then_some(key)
     }
 
-    /// The tower for texts that the features fit, a repository of Hugging Face's hub: published weights name it, and of
-    /// their network it is the features of its library that do.
+    /// The text tower that matches the features, as a repository of Hugging Face's hub: that of the published weights,
+    /// if the features are those of the library.
     pub fn text_tower(&self) -> Option<&'static str> {
         let tower = self.weights.row()?.text_tower?;
         (self.layer_ids() == [self.graph.features()]).then_some(tower)
@@ -316,7 +315,7 @@ impl NetworkPlan {
         self.taps.iter().map(|tap| tap.layer).collect()
     }
 
-    /// Bytes of the weights that its layers need, once they are ready to be computed with.
+    /// Bytes of the weights that the layers need, as they are held for computing.
     pub fn weights_bytes(&self) -> u64 {
         let needed = self.graph.needed_for(&self.layer_ids());
         let layers = self.graph.layers().iter().zip(needed).filter(|(_, needed)| *needed);
@@ -341,9 +340,9 @@ impl NetworkPlan {
     }
 }
 
-/// The layers that are to become features: those of these names, else the last feature map or the tokens.
+/// The layers that are to become features: those named, or by default the last feature map or the tokens.
 struct Taps<'a> {
-    /// The network in words.
+    /// The network's name in messages.
     of: &'a str,
     layers: &'a [String],
     /// The message that there is no layer of a name.
@@ -351,7 +350,7 @@ struct Taps<'a> {
 }
 
 impl Taps<'_> {
-    /// Finds them, and the kind of features that they become: without tokens `pooled` is `avg`.
+    /// Finds the layers, and how they become features: without tokens `pooled` is `avg`.
     fn find(&self, graph: &mut Graph, features: Features) -> Result<(Features, Vec<Tap>), NetworkPlanError> {
         let features = match features {
             Features::Pooled if graph.pooled().is_none() => Features::Avg,
@@ -399,8 +398,8 @@ impl From<OnnxError> for NetworkPlanError {
     }
 }
 
-/// The end of an error about a classifier of a file, for which a network of that width has no layer: `transformers`
-/// puts DINOv2's over the class token and the mean of the other tokens.
+/// The end of an error about a classifier in a file for which a network with that many features has no layer:
+/// `transformers` feeds DINOv2's the class token and the mean of the other tokens.
 fn unused(name: &str, shape: &[usize], width: usize) -> String {
     if shape.get(1) == Some(&(2 * width)) {
         return format!(

@@ -1,15 +1,14 @@
-//! Finds the names that a misspelt word may stand for.
+//! Finds names that are similar to a misspelt word.
 
-/// The candidate that `word` was probably meant to be, if one is near.
+/// The candidate that `word` was probably meant to be, if one is near enough.
 ///
-/// Near is: the same but for case and `-` for `_`; up to a third of the letters wrong; the same beginning and most of
-/// the rest (Jaro and Winkler's measure from 0.9); or one the beginning of the other, of three letters or more. The
-/// nearest wins, the first among equals.
+/// Near means: equal except for case and `-` for `_`; up to a third of the letters wrong; a Jaro-Winkler similarity of
+/// 0.9 or more; or one the prefix of the other, of three letters or more. The nearest wins, the first of equals.
 pub fn suggest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     near(word, candidates).into_iter().next()
 }
 
-/// Returns every candidate that `word` may stand for and that is about as near as the nearest, the nearest first.
+/// All candidates that are near `word` and about as near as the nearest one, the nearest first.
 pub fn near<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
     let plain = |s: &str| s.to_lowercase().replace('-', "_");
     let word = plain(word);
@@ -20,7 +19,7 @@ pub fn near<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<St
         let longer = letters.max(other.chars().count());
         let mut distance = strsim::osa_distance(&word, &other);
         if distance == longer {
-            // not one letter in common
+            // no letter in common
             continue;
         }
         if distance > (longer / 3).max(1) && strsim::jaro_winkler(&word, &other) < 0.9 {
@@ -28,13 +27,13 @@ pub fn near<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<St
             if !beginning {
                 continue;
             }
-            // the beginning of a word is a guess: after every word that is near
+            // a prefix is a guess: it ranks after every word that is near
             distance += longer;
         }
         found.push((distance, candidate));
     }
     found.sort_by_key(|(distance, _)| *distance);
-    // a word of a long list is near many others: those that are much farther than the nearest were not meant
+    // in a long list many words are near: those much farther than the nearest were not meant
     let nearest = found.first().map_or(0, |(distance, _)| *distance);
     found.retain(|(distance, _)| *distance <= nearest + 1);
     found.into_iter().map(|(_, candidate)| candidate.to_owned()).collect()

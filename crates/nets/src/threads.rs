@@ -9,7 +9,7 @@ use thiserror::Error;
 /// The most threads that may be asked for.
 pub const MOST: usize = 1024;
 
-/// The system does not let threads be started that have to be there.
+/// The system refuses to start threads that are needed.
 #[derive(Debug, Error)]
 #[error(
     "the system lets this process start {started} of the {wanted} threads that it needs at least ({source}): raise the \
@@ -22,13 +22,13 @@ pub struct ThreadError {
     source: io::Error,
 }
 
-/// The processors that this process may use, as its affinity and its control group say.
+/// The number of processors that this process may use, by its affinity and its control group.
 pub fn available() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Starts `wanted` threads that run `work(0)`, `work(1)` and so on, or fewer where the system refuses more; one at
-/// least.
+/// Starts `wanted` threads that run `work(0)`, `work(1)` and so on, or fewer where the system refuses more; an error if
+/// it refuses the first.
 pub fn start<'scope, F, T>(
     scope: &'scope Scope<'scope, '_>,
     wanted: usize,
@@ -49,11 +49,10 @@ where
     Ok(all)
 }
 
-/// Starts the pool of threads that learning and tables share, after a look at whether the system would let it; a pool
-/// that could not start its threads would end the process. A program that uses the library and has a pool already keeps
-/// it.
+/// Starts the global rayon pool for learning and tables, after a test that the system allows so many threads: a pool
+/// that cannot start its threads would end the process. An existing global pool of the program is kept.
 pub fn prepare() -> Result<(), ThreadError> {
-    // one for each processor here, as many for tables, one that waits for Ctrl-C, and one that works
+    // one for each processor in this pool, as many for tables, one that waits for Ctrl-C, and one that works
     let wanted = 2 * available() + 2;
     let end = OnceLock::new();
     let started = std::thread::scope(|scope| {
@@ -65,7 +64,7 @@ pub fn prepare() -> Result<(), ThreadError> {
             started += usize::from(waits.is_ok());
             waits.err()
         });
-        // wakes those that wait
+        // ends the waiting threads
         end.get_or_init(|| ());
         refused.map_or(Ok(()), |source| Err(ThreadError { wanted, started, source }))
     });

@@ -1,5 +1,5 @@
-//! A file is written whole or not at all: under a temporary name in its own folder, synced, renamed, and the folder
-//! synced. Its hash is taken on the way, so that a later reader can tell whether it is still what was written.
+//! Writes a file whole or not at all: under a temporary name in its own folder, then synced and renamed, and the folder
+//! synced. The file is hashed while it is written, so that a later reader can check it.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -11,29 +11,29 @@ use tempfile::NamedTempFile;
 
 use super::{Digest, FileError};
 
-/// The beginning of temporary names; a file that bears one after a crash may be deleted.
+/// The prefix of temporary names; after a crash, files with it may be deleted.
 pub const TEMPORARY: &str = ".writing-";
-/// Letters and digits after that.
+/// The number of random letters and digits after it.
 const RANDOM: usize = 6;
 
-/// A file in the making, to be written into. When it is dropped before it has its name, nothing is left behind and an
+/// A file that is being written under a temporary name. If it is dropped before it is renamed, it is deleted, and an
 /// older file stays as it was.
 #[derive(Debug)]
 pub struct Draft {
     path: PathBuf,
-    /// The file that is replaced, where its rights and its owner are kept.
+    /// The metadata of the file that is replaced, if its permissions and its owner are kept.
     old: Option<Metadata>,
     buffer: BufWriter<Hashed>,
 }
 
-/// A file that is hashed as it is written.
+/// A file that is hashed while it is written.
 #[derive(Debug)]
 struct Hashed {
     file: NamedTempFile,
     hasher: blake3::Hasher,
 }
 
-/// A file that is written and synced, but does not have its name yet.
+/// A file that is written and synced, but still has its temporary name.
 #[derive(Debug)]
 pub struct Synced {
     path: PathBuf,
@@ -77,7 +77,7 @@ impl Draft {
         Ok(Self { path: path.to_path_buf(), old: None, buffer })
     }
 
-    /// The same for a file that belongs to the user: the new one has the rights and the owner of the old one.
+    /// The same for a file of the user's: the new one gets the permissions and the owner of the old one.
     pub fn replace(path: &Path) -> Result<Self, FileError> {
         Ok(Self { old: std::fs::metadata(path).ok(), ..Self::create(path)? })
     }
@@ -100,7 +100,7 @@ impl Draft {
 }
 
 impl Synced {
-    /// Copies the file `from`, which will be `path`. A file system that can share blocks between files shares them; the
+    /// Copies the file `from`, to be renamed to `path`. File systems that can share blocks between files do so; the
     /// hash is that of the copy.
     pub fn copy(from: &Path, path: &Path) -> Result<Self, FileError> {
         let (file, mut hasher) = (temporary(path)?, blake3::Hasher::new());
@@ -124,7 +124,7 @@ impl Synced {
         self.bytes
     }
 
-    /// Where it lies until it has its name.
+    /// Its temporary path.
     pub fn draft(&self) -> &Path {
         self.file.path()
     }
@@ -133,7 +133,7 @@ impl Synced {
     pub fn rename(self) -> Result<Digest, FileError> {
         let Self { path, replaces, file, digest, .. } = self;
         if let Err(error) = file.persist(&path) {
-            // a file that is mounted by itself, as into a container, cannot be renamed over
+            // a file that is a mount point, as in a container, cannot be replaced by a rename
             if !replaces || error.error.kind() != ErrorKind::ResourceBusy {
                 return Err(FileError::write(&path)(error.error));
             }
@@ -144,13 +144,13 @@ impl Synced {
     }
 }
 
-/// A file in the folder of `path`, which is created.
+/// A temporary file in the folder of `path`; creates the folder.
 fn temporary(path: &Path) -> Result<NamedTempFile, FileError> {
     let folder = folder(path);
     std::fs::create_dir_all(folder).map_err(FileError::write(path))?;
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask takes off what it must
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // before the umask
     builder.prefix(TEMPORARY).rand_bytes(RANDOM).tempfile_in(folder).map_err(FileError::write(path))
 }
 
@@ -158,7 +158,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))
 }
 
-/// Gives `file` the rights of an `old` one, and its owner where the system lets us.
+/// Gives `file` the permissions of `old`, and its owner if the system allows it.
 fn keep_rights(file: &File, old: &Metadata) -> std::io::Result<()> {
     #[cfg(unix)]
     {
@@ -186,13 +186,13 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> 
     write_bytes(path, &text).map(|_| ())
 }
 
-/// True for the names that a [`Draft`] has.
+/// True for temporary names of a [`Draft`].
 pub fn is_temporary(name: &OsStr) -> bool {
     let random = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
     random.is_some_and(|random| random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// Makes a rename in `folder` durable; file systems that cannot do it are left to their own ways.
+/// Makes a rename in `folder` durable, where the file system can sync folders.
 pub fn sync_folder(folder: &Path) {
     if let Ok(folder) = File::open(folder) {
         folder.sync_all().ok();

@@ -1,8 +1,8 @@
-//! A reader for the directories of zip files, whose sizes a damaged file may overstate.
+//! A reader for the directories of zip files; a damaged file may claim a directory of any size.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// A reader that gives no more than `budget` bytes in all: a directory cannot make its reader hold more.
+/// A reader that fails after `budget` bytes, so that a directory cannot make its reader allocate more.
 #[derive(Debug)]
 pub struct Limited<R> {
     pub inner: R,

@@ -1,5 +1,5 @@
-//! Files that are written whole or not at all ([`atomic`]), files that open at once or not at all ([`regular`]), and
-//! directories that are read within a budget ([`limited`]).
+//! Writes files whole or not at all ([`atomic`]), opens only regular files ([`regular`]), and reads directories of zip
+//! files within a budget ([`limited`]).
 
 pub mod atomic;
 pub mod limited;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// BLAKE3 of all bytes of a file, as 64 digits.
+/// BLAKE3 of a file, as 64 hexadecimal digits.
 pub type Digest = String;
 
 /// A file could not be read or written.

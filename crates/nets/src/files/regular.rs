@@ -1,5 +1,4 @@
-//! Opens regular files only. Opening a FIFO that nobody writes to would wait forever, and reading a device would never
-//! end.
+//! Opens regular files only. Opening a FIFO without a writer would block, and reading a device would not end.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,7 +14,7 @@ pub fn open(path: &Path) -> io::Result<File> {
         options.custom_flags(libc::O_NONBLOCK);
     }
     let file = options.open(path)?;
-    // The check is made on the open file, since the name may lead to another one by now.
+    // the open file is checked, since the path may lead to another one by now
     if file.metadata()?.is_file() {
         return Ok(file);
     }

@@ -1,15 +1,15 @@
-//! Memory that threads share: a thread that wants some of it waits until it is free, in the order of asking.
+//! A budget of memory that threads share: a thread waits until its share is free, first come first served.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The time within which a waiting thread notices that it should stop.
+/// How often a waiting thread looks at `stop`.
 const NOTICE: Duration = Duration::from_millis(50);
 
-/// A number of bytes that are handed out and come back. A thread that holds a share of them must not ask for another
-/// one: it might wait for itself.
+/// A budget of bytes, taken and given back as [`Share`]s. A thread that holds a share must not ask for another one: it
+/// might wait for itself.
 #[derive(Debug)]
 pub struct Budget {
     total: u64,
@@ -21,12 +21,12 @@ pub struct Budget {
 struct State {
     used: u64,
     holders: usize,
-    /// The tickets of the waiting threads, in their order.
+    /// The tickets of the waiting threads, the first in line first.
     waiting: VecDeque<u64>,
     tickets: u64,
 }
 
-/// Some bytes of a budget, until it is dropped.
+/// Some bytes of a budget, given back when it is dropped.
 #[derive(Debug)]
 pub struct Share {
     budget: Arc<Budget>,
@@ -39,15 +39,15 @@ impl Budget {
         Arc::new(Self { total, state: Mutex::default(), freed: Condvar::new() })
     }
 
-    /// Waits for `bytes`. More than the whole budget are handed out when nobody else holds any. None when `stop` was
-    /// raised meanwhile.
+    /// Waits for `bytes`. More than the whole budget is granted when no other share is held. None if `stop` was set
+    /// meanwhile.
     pub fn take(self: &Arc<Self>, bytes: u64, stop: &AtomicBool) -> Option<Share> {
         let mut state = self.lock();
         let ticket = state.tickets;
         state.tickets += 1;
         state.waiting.push_back(ticket);
         loop {
-            // nobody is overtaken, or the large would wait for ever
+            // no thread overtakes another, or large requests might wait for ever
             let first = state.waiting.front() == Some(&ticket);
             let fits = state.holders == 0 || state.used.saturating_add(bytes) <= self.total;
             let stopped = stop.load(Ordering::Relaxed);
@@ -57,7 +57,7 @@ impl Budget {
                     state.used += bytes;
                     state.holders += 1;
                 }
-                // the next in line may fit, too
+                // the next in line may fit as well
                 self.freed.notify_all();
                 return (!stopped).then(|| Share { budget: self.clone(), bytes });
             }

@@ -1,5 +1,5 @@
-//! The memory that this process may have: the machine's, or the limit of its control group (cgroup, version 1 or 2),
-//! where that is less.
+//! The memory that this process may use: that of the machine, or the limit of its control group (cgroup, version 1 or
+//! 2) if that is less.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use thiserror::Error;
 
 use super::bytes;
 
-/// The most memory that this process may have.
+/// The most memory that this process may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     pub bytes: u64,
-    /// The file of the control group that sets it; none where it is the machine's.
+    /// The file of the control group that sets it; none if it is the memory of the machine.
     pub group: Option<PathBuf>,
 }
 
@@ -28,7 +28,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// Something takes more memory than there is; told before it takes it.
+/// The error that something needs more memory than there is, raised before it is allocated.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{subject} takes about {}, and there are {limit}; {advice}", bytes(*needed))]
 pub struct NoRoom {
@@ -36,17 +36,16 @@ pub struct NoRoom {
     pub subject: String,
     pub needed: u64,
     pub limit: Limit,
-    /// The advice to the user.
     pub advice: String,
 }
 
-/// The limit of this process, as it was when it was first asked for; none where the system does not tell it.
+/// The limit of this process, read at the first call; none where the system does not report it.
 pub fn limit() -> Option<&'static Limit> {
     static LIMIT: OnceLock<Option<Limit>> = OnceLock::new();
     LIMIT.get_or_init(|| limit_below(Path::new("/"))).as_ref()
 }
 
-/// The same, by the files of a system whose root is the folder `root`.
+/// The same from the files below the folder `root` instead of `/`.
 fn limit_below(root: &Path) -> Option<Limit> {
     let machine = Limit { bytes: of_machine(root)?, group: None };
     of_groups(root).into_iter().chain([machine]).min_by_key(|limit| limit.bytes)
@@ -58,14 +57,15 @@ fn of_machine(root: &Path) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-/// A hierarchy of groups: the place where it is mounted, its top group, and the file that has a group's limit.
+/// A mounted hierarchy of groups: its mount point, the group at the mount point, and the name of the file with a
+/// group's limit.
 struct Hierarchy<'a> {
     mounted: &'a str,
     top: &'a str,
     file: &'static str,
 }
 
-/// The limits of the process's own groups and of all that these lie in.
+/// The limits of the process's own groups and of all groups around them.
 fn of_groups(root: &Path) -> Vec<Limit> {
     let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap_or_default();
     let (mounts, own) = (read("proc/self/mountinfo"), read("proc/self/cgroup"));
@@ -77,13 +77,13 @@ fn of_groups(root: &Path) -> Vec<Limit> {
             let ours = if is_second { controllers.is_empty() } else { controllers.split(',').any(|c| c == "memory") };
             ours.then_some(path)
         });
-        // in a container the path may count from outside; the group at the mount is its own
+        // in a container the path may be that of the host; then the group at the mount point is the process's own
         let inside = path.and_then(|path| Path::new(path).strip_prefix(hierarchy.top).ok()).unwrap_or(Path::new(""));
         let mounted = root.join(hierarchy.mounted.trim_start_matches('/'));
         let mut group = mounted.join(inside);
         while group.starts_with(&mounted) {
             let file = group.join(hierarchy.file);
-            // "max" is no number
+            // "max" means no limit
             let bytes = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
             limits.extend(bytes.map(|bytes| Limit { bytes, group: Some(file) }));
             if !group.pop() {
@@ -94,7 +94,7 @@ fn of_groups(root: &Path) -> Vec<Limit> {
     limits
 }
 
-/// The hierarchy that a line of `mountinfo` tells of, if it limits memory, and whether it is of version 2.
+/// The hierarchy in a line of `mountinfo`, if it limits memory, and whether it is of version 2.
 fn hierarchy(line: &str) -> Option<(Hierarchy<'_>, bool)> {
     let (place, kind) = line.split_once(" - ")?;
     let mut place = place.split(' ').skip(3);
@@ -113,7 +113,7 @@ fn hierarchy(line: &str) -> Option<(Hierarchy<'_>, bool)> {
 mod tests {
     use super::*;
 
-    /// A system of files with their contents.
+    /// A folder with these files, in place of `/`.
     fn system(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("folder");
         for (path, text) in files {
@@ -157,7 +157,7 @@ mod tests {
         own[3].1 = "1073741824\n";
         let found = Some((1 << 30, Some("sys/fs/cgroup/user.slice/run-1.scope/memory.max".to_string())));
         assert_eq!(limit_of(&own), found);
-        // a group may promise more than the machine has
+        // a group's limit may exceed the memory of the machine
         own[3].1 = "999999999999\n";
         own[4].1 = "max\n";
         assert_eq!(limit_of(&own), Some((24_576_000_000, None)));
@@ -174,7 +174,7 @@ mod tests {
         ];
         let found = Some((512 << 20, Some("sys/fs/cgroup/memory/job/memory.limit_in_bytes".to_string())));
         assert_eq!(limit_of(&files), found);
-        // a path that counts from outside of the container: the mount is the group
+        // a path of the host: the group at the mount point is used
         let files = [
             MACHINE,
             ("proc/self/mountinfo", SECOND),

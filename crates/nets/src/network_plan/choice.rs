@@ -1,5 +1,5 @@
-//! This module chooses the weights of a network: those that a library publishes, a file, those under a name of the
-//! user's own, an ONNX file or random ones; and the row of the registry and the recipe that go with them.
+//! Chooses the weights of a network (published, a file, registered under a name by the user, an ONNX file, or random),
+//! and the row of the registry and the recipe for them.
 
 use std::path::Path;
 
@@ -13,8 +13,8 @@ use crate::weights::{Origin, WeightError, Weights};
 /// Finds or fetches a file of weights.
 pub type Fetch<'a> = dyn FnMut(&Wanted) -> Result<Found, StoreError> + 'a;
 
-/// The ONNX file that `weights` are, which needs no model; none where they are others. One on the hub or at an address
-/// comes by `fetch`.
+/// The ONNX file that `weights` name, which needs no model; none for other weights. A file on the hub or at a URL is
+/// downloaded by `fetch`.
 pub fn onnx_origin(weights: &Weights, fetch: &mut Fetch<'_>) -> Result<Option<Origin>, NetworkPlanError> {
     match weights {
         Weights::Path(path) if onnx::is_onnx(path) => Ok(Some(Origin::file(path, None))),
@@ -32,16 +32,16 @@ fn remote(text: &str, fetch: &mut Fetch<'_>) -> Result<Origin, NetworkPlanError>
     Ok(Origin::file(path, Some(sha256)))
 }
 
-/// The network and the weights that are asked for.
+/// The network and the weights that the user asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// The model. Own weights bring theirs: where `is_named` is false, theirs is taken.
+    /// The model. Weights that the user registered have a model of their own, which is used if `is_named` is false.
     pub model: &'static ModelSpec,
     pub is_named: bool,
     pub weights: &'a Weights,
     /// The place in a file of weights.
     pub key: Option<&'a str>,
-    /// The library whose numerics and recipe go with a file.
+    /// The library whose numerics and recipe are used for a file.
     pub source: Option<Source>,
     /// The seed of random weights.
     pub seed: u64,
@@ -53,18 +53,18 @@ pub struct Asked<'a> {
 #[derive(Clone, Debug)]
 pub struct Chosen {
     pub model: &'static ModelSpec,
-    /// The row of the registry whose numerics go with the weights.
+    /// The row of the registry with the numerics for the weights.
     pub row: &'static WeightsSpec,
     pub weights: Origin,
     /// How pictures are prepared for these weights.
     pub recipe: Recipe,
     /// Whether pictures are turned upright.
     pub exif: Exif,
-    /// The names of the classifier's outputs, where the user gave them to own weights.
+    /// The names of the classifier's outputs, if the user registered them with the weights.
     pub classes: Option<Vec<String>>,
 }
 
-/// Finds the weights that are asked for; those that are published come by `fetch`.
+/// Finds the weights that the user asks for; published ones are found or downloaded by `fetch`.
 pub fn choose(asked: &Asked<'_>, fetch: &mut Fetch<'_>) -> Result<Chosen, NetworkPlanError> {
     let weights = origin(asked, fetch)?;
     let (Weights::Own(name), Some(path)) = (asked.weights, weights.path()) else {
@@ -86,7 +86,7 @@ pub fn choose(asked: &Asked<'_>, fetch: &mut Fetch<'_>) -> Result<Chosen, Networ
     Ok(Chosen { model, row, weights, recipe: own.recipe, exif: own.exif, classes: own.classes })
 }
 
-/// Where the weights lie that are asked for.
+/// The origin of the weights that the user asks for.
 fn origin(asked: &Asked<'_>, fetch: &mut Fetch<'_>) -> Result<Origin, NetworkPlanError> {
     let Asked { model, weights, seed, top, .. } = *asked;
     let row = match weights {
@@ -111,8 +111,8 @@ fn origin(asked: &Asked<'_>, fetch: &mut Fetch<'_>) -> Result<Origin, NetworkPla
     Ok(Origin::published(path, sha256, row))
 }
 
-/// The weights of `model` that are called `name`: those of a library by its own name of them, `timm:a2_in1k`, or its
-/// default.
+/// The published weights of `model` called `name`: the library and its own name of them, `timm:a2_in1k`, or a library
+/// for its default.
 pub fn published(model: &'static ModelSpec, name: &str) -> Result<&'static WeightsSpec, NetworkPlanError> {
     model.weights(name).ok_or_else(|| match name.split_once(':') {
         Some((library, _)) if model.weights(library).is_some() => {
@@ -132,8 +132,8 @@ fn sources(model: &ModelSpec) -> String {
     model.defaults().map(|row| row.source.word()).collect::<Vec<_>>().join(", ")
 }
 
-/// The row of the registry whose numerics and recipe go with `weights`: the one that they are, else that of `source`
-/// where it is given, else the one that the file fits, else the model's default.
+/// The row of the registry with the numerics and the recipe for `weights`: their own row, else the default of `source`
+/// if it is given, else the row that matches the file, else the model's default.
 pub fn row(
     model: &'static ModelSpec,
     weights: &Origin,
@@ -152,7 +152,7 @@ pub fn row(
     }
 }
 
-/// The recipe that most networks of a library have; Keras has three, and none is that of most.
+/// The recipe of most networks of a library; none for Keras, which has three recipes.
 fn usual(preset: Preset) -> Option<Recipe> {
     match preset {
         Preset::Torchvision => Some(Recipe::TORCHVISION),
@@ -161,8 +161,8 @@ fn usual(preset: Preset) -> Option<Recipe> {
     }
 }
 
-/// The recipe for the ONNX file `weights`: that of a preset or of the file's own notes, else one without a mean; the
-/// keys of `overrides` go before, and the file's own size before all sizes that are not asked for.
+/// The recipe for the ONNX file `weights`: that of a preset, or of the notes in the file, or one without a mean. The
+/// keys of `overrides` take precedence, then the input size of the file.
 pub fn onnx_recipe(weights: &Origin, overrides: &RecipeOverrides) -> Result<Recipe, NetworkPlanError> {
     let file = weights.onnx()?;
     let picture = file.picture()?;

@@ -1,4 +1,4 @@
-//! The layers that a pipeline takes from a network, and the facts of published weights.
+//! Tests of the layers that become features, and of the facts of published weights.
 
 use super::*;
 
@@ -55,7 +55,7 @@ fn published_weights_of_two_towers_name_the_one_for_texts() {
     ] {
         assert_eq!(tower(model, weights, Features::Pooled, None), expected, "{model} {weights}");
     }
-    // the class token before the projection is in no space of texts
+    // the class token before the projection is not in the space shared with texts
     assert_eq!(tower("vit_base_patch32_clip_quickgelu_224", "openai", Features::Cls, None), None);
     assert_eq!(tower("resnet50_clip", "openai", Features::Avg, Some("stages.1")), None);
 }
