@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use safetensors::Dtype;
 use safetensors::tensor::{SafeTensors, TensorView};
 
-/// The key of the only entry of the metadata; its value is [`Ranges::made_for`].
+/// The key of the only entry of the metadata; its value is the settings of the run that made them.
 const FORMAT: &str = "featurize ranges 1, made for";
 
 /// The ranges of the channels of each layer over the pictures of a calibration.

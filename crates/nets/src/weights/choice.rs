@@ -10,26 +10,26 @@ use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 use super::store::is_name;
 use crate::models::Source;
 
-/// Where the weights of the network come from.
+/// The value of `extract.weights`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Weights {
-    /// The model's own.
+    /// The model's default.
     #[default]
     Default,
     /// Those inside the binary.
     Bundled,
     /// Drawn from `extract.seed`.
     Random,
-    /// Those that a library publishes, its default.
+    /// The default weights of a library.
     Published(Source),
-    /// Those of a library that it calls so: `timm:a2_in1k`.
+    /// The weights of a library with this name: `timm:a2_in1k`.
     Named(String),
     /// `hf:owner/repo/file` or a URL.
     Remote(String),
     /// Weights that the user registered under this name.
     Own(String),
-    /// A file, resolved.
+    /// The path of a file.
     Path(PathBuf),
 }
 
@@ -40,7 +40,7 @@ const WEIGHTS: &str = "`bundled`, `keras`, `torchvision`, `timm`, `openai`, `fac
 impl std::str::FromStr for Weights {
     type Err = &'static str;
 
-    /// The error is what was expected.
+    /// The error names the expected forms.
     fn from_str(text: &str) -> Result<Self, &'static str> {
         match text {
             "" => Err(WEIGHTS),

@@ -1,17 +1,17 @@
-//! The names of tensors in files of CLIP's ResNet-50 by OpenAI, OpenCLIP and timm, translated to those of the network:
-//! `visual.layer1.0.bn2.weight` is `stages.0.0.conv2_kxk.bn.weight`. Queries, keys and values become one tensor.
+//! Translates the names of tensors in files of CLIP's ResNet-50 by OpenAI, OpenCLIP and timm to those of the network:
+//! `visual.layer1.0.bn2.weight` becomes `stages.0.0.conv2_kxk.bn.weight`. Queries, keys and values become one tensor.
 
 use std::collections::BTreeMap;
 
 use super::{Tensor, towers};
 use crate::models::graph::Graph;
 
-/// The tensors by which such files are known, behind what stands before all names.
+/// Tensors by which such files are recognised, without the prefix of all names.
 const MARKS: [&str; 2] = ["attnpool.positional_embedding", "head.pos_embed"];
 /// The convolutions of a block.
 const CONVOLUTIONS: [&str; 3] = ["conv1_1x1", "conv2_kxk", "conv3_1x1"];
 
-/// The tensors by the names of `graph`, when theirs are such and it is that network.
+/// The tensors under the names of `graph`, if the file has such names and the graph is that network.
 pub(super) fn renamed(tensors: &BTreeMap<String, Tensor>, graph: &Graph) -> Option<BTreeMap<String, Tensor>> {
     graph.find("head.qkv")?;
     let prefix = MARKS.iter().find_map(|mark| tensors.keys().find_map(|name| name.strip_suffix(mark)))?;
@@ -26,7 +26,7 @@ pub(super) fn renamed(tensors: &BTreeMap<String, Tensor>, graph: &Graph) -> Opti
     Some(all)
 }
 
-/// The network's name for a tensor, where it has another.
+/// The network's name for a tensor, if it differs.
 fn of_network(name: &str) -> Option<String> {
     let words: Vec<&str> = name.split('.').collect();
     Some(match words[..] {
@@ -56,7 +56,7 @@ fn stage(layer: &str) -> Option<usize> {
     layer.strip_prefix("layer")?.parse::<usize>().ok()?.checked_sub(1)
 }
 
-/// `conv2` and `bn2` in parts.
+/// Splits `conv2` and `bn2` into kind and number.
 fn numbered(part: &str) -> Option<(&str, usize)> {
     ["conv", "bn"].into_iter().find_map(|kind| Some((kind, part.strip_prefix(kind)?.parse().ok()?)))
 }
@@ -104,7 +104,7 @@ mod tests {
             both(format!("attnpool.{part}_proj.weight"), format!("head.{name}.weight"), &[out, 2048]);
             both(format!("attnpool.{part}_proj.bias"), format!("head.{name}.bias"), &[out]);
         }
-        // the tower for texts
+        // the text tower
         openai.push(("positional_embedding".into(), vec![77, 512]));
         openai.push(("transformer.resblocks.0.ln_1.weight".into(), vec![512]));
         let model = find("resnet50_clip").expect("registered");

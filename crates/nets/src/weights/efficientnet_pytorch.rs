@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::Tensor;
 use crate::models::graph::{Graph, Op};
 
-/// The tensors by timm's names, when theirs are such and `graph` has timm's.
+/// The tensors under timm's names, if the file has such names and `graph` has timm's.
 pub(super) fn renamed(tensors: &BTreeMap<String, Tensor>, graph: &Graph) -> Option<BTreeMap<String, Tensor>> {
     let prefix = tensors.keys().find_map(|name| name.strip_suffix("_blocks.0._depthwise_conv.weight"))?;
     graph.find("conv_stem")?;
@@ -27,7 +27,7 @@ pub(super) fn renamed(tensors: &BTreeMap<String, Tensor>, graph: &Graph) -> Opti
     Some(tensors.iter().map(rename).collect())
 }
 
-/// A block of the network: its place in timm's list of stages, and whether it begins with a 1 × 1 convolution.
+/// A block of the network: its stage and index in timm's names, and whether it begins with a 1 × 1 convolution.
 struct Block<'a> {
     at: &'a str,
     expands: bool,

@@ -1,4 +1,4 @@
-//! A weight file of any format: told apart by content, its tensors listed, its library found out.
+//! A weight file of any format: recognises the format by content, lists the tensors, and finds the library.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,11 +23,11 @@ pub struct WeightFile {
 
 #[derive(Debug)]
 enum Content {
-    /// safetensors or PyTorch: names that stand for themselves.
+    /// safetensors or PyTorch: tensors by name.
     Named(BTreeMap<String, Tensor>),
-    /// Keras: layers that are matched to a network.
+    /// Keras: layers, which are matched to those of a network.
     Keras(keras::File),
-    /// A network with a graph of its own.
+    /// ONNX: a network with its own graph.
     Onnx(OnnxFile),
 }
 
@@ -45,8 +45,8 @@ impl WeightFile {
         Ok(Self { path: path.to_path_buf(), content })
     }
 
-    /// The tensors under the names of `graph`, which is built after `source`, and where in the file they lie: below
-    /// `key`, where it is given, or where all is that `taps` need.
+    /// The tensors under the names of `graph`, which is built after `source`, and their place in the file: below `key`
+    /// if it is given, else the place with the tensors that `taps` need.
     pub fn of_network(
         &self,
         graph: &Graph,
@@ -84,13 +84,13 @@ impl WeightFile {
         towers::classifier(tensors).map(|(name, tensor)| (name, tensor.shape()))
     }
 
-    /// The network, where the file brings its own graph.
+    /// The network, if the file is ONNX.
     pub fn onnx(&self) -> Option<&OnnxFile> {
         if let Content::Onnx(file) = &self.content { Some(file) } else { None }
     }
 
-    /// Finds the row of `model` whose network the file holds: the library is the one whose names and shapes fit best,
-    /// the first of equals; its row is the one that has published a file of this name, else its default.
+    /// Finds the row of `model` for the file. The library is the one whose names and shapes match best, the first of
+    /// equals. The row is the one of that library that published a file with this name, else the library's default.
     pub fn recognise(&self, model: &'static ModelSpec, key: Option<&str>) -> Option<&'static WeightsSpec> {
         let faults = |spec: &&'static WeightsSpec| {
             let (classes, source) = (spec.classes, spec.source);
@@ -111,7 +111,7 @@ impl WeightFile {
     }
 }
 
-/// The tensors of a file of safetensors or PyTorch, by the names of today.
+/// The tensors of a safetensors or PyTorch file, with outdated names replaced by current ones.
 pub(super) fn named(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
     let tensors = if pth::is_pth(path)? {
         pth::read(path)?
@@ -123,8 +123,8 @@ pub(super) fn named(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError
     Ok(tensors.into_iter().map(|(name, tensor)| (of_today(name), tensor)).collect())
 }
 
-/// torchvision's DenseNet files have names of before dots were forbidden in them: `denselayer1.norm.1.weight`, today
-/// `denselayer1.norm1.weight`; those of its ViT have `mlp.linear_1`, today `mlp.0`.
+/// Old files of torchvision's DenseNet have names with dots: `denselayer1.norm.1.weight`, now
+/// `denselayer1.norm1.weight`; those of its ViT have `mlp.linear_1`, now `mlp.0`.
 fn of_today(name: String) -> String {
     if name.contains(".encoder_layer_") {
         return name.replace(".mlp.linear_1.", ".mlp.0.").replace(".mlp.linear_2.", ".mlp.3.");
@@ -136,7 +136,7 @@ fn of_today(name: String) -> String {
     old.iter().fold(name, |name, old| name.replace(&format!(".{old}"), &format!(".{}", old.replacen('.', "", 1))))
 }
 
-/// SHA-256 of a file, in hexadecimal; where its weights lie in other files, that of its own hash and theirs.
+/// SHA-256 of a file, in hexadecimal; if its weights are in other files, that of its own hash and the hashes of these.
 pub fn sha256(path: &Path) -> Result<String, WeightError> {
     let of = |path: &Path| {
         let digests = digest(path, false, &mut || Ok(()));

@@ -1,5 +1,4 @@
-//! Files that hold no weights, called what they are: what a broken download or a slip of the hand leaves in the place
-//! of a weight file.
+//! Recognises files without weights, such as broken downloads and files given by mistake, and names their format.
 
 use std::io::Read;
 use std::path::Path;
@@ -9,12 +8,12 @@ use zip::ZipArchive;
 use super::WeightError;
 use crate::files::regular;
 
-/// As much of a file as tells what it is.
+/// Bytes at the start of a file that are enough to recognise it.
 const HEAD: u64 = 1024;
-/// Names of a zip's entries that a message shows.
+/// Most names of a zip's entries in a message.
 const SHOWN: usize = 3;
 
-/// Beginnings of files, and what such a file is.
+/// First bytes of formats, and the end of the message about such a file.
 const BEGINNINGS: [(&[u8], &str); 16] = [
     (
         b"version https://git-lfs",
@@ -47,8 +46,8 @@ pub(super) fn head(path: &Path) -> Result<Vec<u8>, WeightError> {
     read.map(|_| head).map_err(|error| WeightError::Read { path: path.to_path_buf(), error })
 }
 
-/// Names the format of a file that no reader knows, and says what to do; `head` are its first bytes. None where it may
-/// be a damaged weight file.
+/// A description of a file that no reader supports, and advice; `head` are its first bytes. None where it may be a
+/// damaged weight file.
 pub(super) fn foreign(path: &Path, head: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(head).trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
     let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
@@ -82,7 +81,7 @@ pub(super) fn foreign(path: &Path, head: &[u8]) -> Option<String> {
     None
 }
 
-/// Names the format of a zip that is neither PyTorch's nor Keras'.
+/// A description of a zip that is neither PyTorch's nor Keras'.
 fn zip(path: &Path) -> String {
     let zip = regular::open(path).ok().and_then(|file| ZipArchive::new(file).ok());
     let Some(zip) = zip else {

@@ -14,14 +14,14 @@ struct Faults {
     missing: Vec<String>,
     misshapen: Vec<String>,
     unexpected: Vec<String>,
-    /// Tensors that the network does not have, where none of its own are needed: heads, projections, other networks.
+    /// Tensors in modules that the network does not need: heads, projections, other networks.
     strange: usize,
 }
 
 impl WeightSet {
-    /// Strict: every tensor that `taps` need is here in its shape, and among them is nothing that the network has not.
-    /// Layers above the taps, or above the last feature map where there is no tap, may be missing or have any shape:
-    /// features do not need them.
+    /// A strict check: the set must have every tensor that `taps` need with its shape, and in the modules of these
+    /// tensors none that the network does not have. Layers above the taps, or above the last feature map if there are
+    /// no taps, may be missing or have any shape, since features do not need them.
     pub fn check(&self, graph: &Graph, taps: &[LayerId], place: &str) -> Result<(), WeightError> {
         let Faults { missing, misshapen, unexpected, .. } = self.faults(graph, taps);
         let list: String = [("missing", missing), ("misshapen", misshapen), ("unexpected", unexpected)]
@@ -34,7 +34,7 @@ impl WeightSet {
         Err(mismatch(place, list))
     }
 
-    /// How far the set is from being the network's: faults, and tensors that are none and yet not the network's.
+    /// The number of faults, and the number of tensors that are no faults but not the network's.
     pub(super) fn differences(&self, graph: &Graph) -> (usize, usize) {
         let faults = self.faults(graph, &[]);
         (faults.missing.len() + faults.misshapen.len() + faults.unexpected.len(), faults.strange)
@@ -65,16 +65,16 @@ impl WeightSet {
     }
 }
 
-/// Ends of the names of buffers that PyTorch's files hold and the networks here compute or do not need: the number of
-/// batches that trained a batch norm, and the tables and masks of windows (torchvision's Swin, timm's older files).
+/// Last parts of the names of buffers in PyTorch's files that the networks here compute or do not need: the batch
+/// counter of batch norm, and the tables and masks of windows (torchvision's Swin, timm's older files).
 const BUFFERS: [&str; 4] = ["num_batches_tracked", "relative_position_index", "relative_coords_table", "attn_mask"];
 
-/// The names of a network's tensors, and what they say of others.
+/// The names of a network's tensors, against which the names of a file are compared.
 pub(super) struct Expected<'a> {
     known: BTreeSet<String>,
-    /// The parts of the network that are needed.
+    /// The top-level modules of the tensors that are needed.
     modules: BTreeSet<&'a str>,
-    /// Beginnings of the names of auxiliary heads.
+    /// Prefixes of the names of auxiliary heads.
     dropped: &'a [String],
 }
 
@@ -85,14 +85,14 @@ impl<'a> Expected<'a> {
         Self { known, modules, dropped: graph.dropped() }
     }
 
-    /// Whether a tensor is the network's, or one of those beside it that no features need.
+    /// Whether a tensor belongs to the network, or is one that inference does not need: a buffer, an auxiliary head.
     fn has(&self, name: &str) -> bool {
         self.known.contains(name)
             || BUFFERS.contains(&name.rsplit('.').next().unwrap_or(name))
             || self.dropped.iter().any(|prefix| name.starts_with(prefix))
     }
 
-    /// Whether the part of the network that a tensor belongs to is one of those that are needed.
+    /// Whether the module of a tensor is one that is needed.
     fn is_around(&self, name: &str) -> bool {
         match name.contains('/') {
             true => keras::is_one_more(name, &self.modules),
@@ -100,27 +100,27 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// Whether a tensor is that of another network of the family: a deeper one has all that a shallow one needs, and
-    /// more between.
+    /// Whether a tensor belongs to another network of the family: a deeper one has all tensors of a shallower one, and
+    /// more.
     pub(super) fn is_exceeded_by(&self, name: &str) -> bool {
         !self.has(name) && self.is_around(name)
     }
 }
 
-/// The error that `place` does not hold the network, with the `list` of its reasons, each on a line of its own.
+/// The error that `place` does not have the weights of the network; `list` has the reasons, one a line.
 pub(super) fn mismatch(place: &str, list: String) -> WeightError {
-    // Hugging Face's name of one of several files
+    // the name of one of several files, as Hugging Face writes it
     let shard =
         place.contains("-of-0").then_some("\n  it looks like one of several shards: give their index, `….index.json`");
     WeightError::Mismatch { place: place.to_string(), list: list + shard.unwrap_or_default() }
 }
 
-/// The part of the network that a tensor belongs to.
+/// The top-level module of a tensor.
 fn module(name: &str) -> &str {
     name.split(['.', '/']).next().unwrap_or(name)
 }
 
-/// The first lines of a kind, and how many more there are in which parts of the network.
+/// The first lines of a kind, and the number of the others by module.
 fn shortened(kind: &str, lines: &[String]) -> String {
     let mut text: String = lines.iter().take(SHOWN).map(|line| format!("\n  {line}")).collect();
     let mut parts: BTreeMap<&str, usize> = BTreeMap::new();

@@ -1,7 +1,7 @@
-//! Trained weights: where they are, how they are read, and whether they are the ones that a network needs.
+//! Trained weights: finds them, reads them, and checks that they are those that a network needs.
 //!
-//! Every reader gives lazy [`Tensor`]s by name; [`WeightFile`] tells the formats apart and finds out whose network a
-//! file belongs to.
+//! Every reader gives lazy [`Tensor`]s by name; [`WeightFile`] recognises the format of a file and the library of its
+//! network.
 
 mod choice;
 mod clip_resnet;
@@ -54,7 +54,7 @@ pub(crate) fn bundled_ranges() -> Option<Ranges> {
     BUNDLED_RANGES.and_then(|bytes| Ranges::from_bytes(bytes).ok())
 }
 
-/// Where weights come from, once decided.
+/// The origin of weights.
 #[derive(Clone, Debug)]
 pub enum Origin {
     /// Inside the binary.
@@ -65,21 +65,21 @@ pub enum Origin {
     Random(u64),
 }
 
-/// A file of weights that is opened, and hashed, when it is first asked for and then no more.
+/// A file of weights that is opened and hashed on demand, each at most once.
 #[derive(Debug)]
 pub struct LazyFile {
     path: PathBuf,
-    /// The published weights that it is.
+    /// The row of the published weights, if the file is known to have them.
     row: Option<&'static WeightsSpec>,
-    /// The place in it that is asked for.
+    /// The place in the file that the user asks for.
     key: Option<String>,
     sha256: OnceLock<String>,
-    /// Shared by all places of the file.
+    /// Shared by all keys of the file.
     opened: Arc<OnceLock<WeightFile>>,
 }
 
 impl LazyFile {
-    /// Opens it.
+    /// Opens the file, unless it is open.
     pub fn open(&self) -> Result<&WeightFile, WeightError> {
         if let Some(opened) = self.opened.get() {
             return Ok(opened);
@@ -98,7 +98,7 @@ impl LazyFile {
         self.open()?.of_network(graph, source, taps, self.key.as_deref())
     }
 
-    /// The library whose network the file holds, see [`WeightFile::recognise`].
+    /// The row for the file, see [`WeightFile::recognise`].
     pub fn recognise(&self, model: &'static ModelSpec) -> Result<Option<&'static WeightsSpec>, WeightError> {
         Ok(self.open()?.recognise(model, self.key.as_deref()))
     }
@@ -112,7 +112,7 @@ impl LazyFile {
     }
 }
 
-/// Weights cannot be had, or are not those of the network.
+/// Weights cannot be read, or are not those of the network.
 #[derive(Debug, Error)]
 pub enum WeightError {
     #[error(
@@ -151,7 +151,7 @@ pub enum WeightError {
 #[derive(Clone, Debug, Default)]
 pub struct WeightSet {
     tensors: BTreeMap<String, Tensor>,
-    /// How the library whose names the file has resizes the embeddings of positions, where that is not the graph's way.
+    /// How the library whose names the file has resizes position embeddings, if it differs from the graph's way.
     resize: Option<PositionResize>,
 }
 
@@ -162,7 +162,7 @@ impl From<BTreeMap<String, Tensor>> for WeightSet {
 }
 
 impl WeightSet {
-    /// Reads the values of a parameter, when the set has it in the right shape.
+    /// Reads the values of a parameter, if the set has it in the right shape.
     pub fn get(&self, parameter: &Parameter) -> Result<Vec<f32>, WeightError> {
         let name = &parameter.name;
         let tensor = self.tensors.get(name).ok_or_else(|| WeightError::Missing(name.clone()))?;
@@ -173,10 +173,9 @@ impl WeightSet {
         finite(name, tensor.values()?)
     }
 
-    /// Outputs of the classifier on top that the set holds for `graph`, where it has one: a network that was trained on
-    /// has as many as its classes.
+    /// The number of outputs of the classifier on top in the set, if it has one: the number of classes in training.
     pub fn classes(&self, graph: &Graph) -> Option<usize> {
-        // behind a convolution that gives the scores stands what makes a vector of them
+        // the last layers may have no weights, such as a pooling after a convolution that computes the scores
         let mut layer = graph.layer(graph.logits());
         let weight = loop {
             match graph.parameters_of(layer).into_iter().next() {
@@ -189,8 +188,7 @@ impl WeightSet {
         (found.len() == weight.shape.len() && found[1..] == weight.shape[1..]).then(|| found[0])
     }
 
-    /// For a network of grey pictures: a convolution over red, green and blue becomes one over grey by the sum of its
-    /// three weights, as timm does it.
+    /// For a network of grey pictures: sums the weights of a convolution over the three colour channels, as timm does.
     fn for_channels(mut self, graph: &Graph) -> Self {
         for parameter in graph.parameters() {
             let Some(tensor) = self.tensors.get(&parameter.name) else { continue };
@@ -205,14 +203,14 @@ impl WeightSet {
     }
 }
 
-/// The values of a tensor, when all are numbers.
+/// The values of a tensor, if all are finite.
 fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>, WeightError> {
     let Some((first, value)) = not_finite(&values) else { return Ok(values) };
     let count = values.iter().filter(|value| !value.is_finite()).count();
     Err(WeightError::NotFinite { name: name.to_string(), count, of: values.len(), first, value })
 }
 
-/// The tensors that `taps` need, or the last feature map where there is no tap.
+/// The tensors that `taps` need, or those that the last feature map needs if there are no taps.
 fn needed(graph: &Graph, taps: &[LayerId]) -> Vec<Parameter> {
     let features = [graph.features()];
     let needed = graph.needed_for(if taps.is_empty() { &features } else { taps });
@@ -221,12 +219,12 @@ fn needed(graph: &Graph, taps: &[LayerId]) -> Vec<Parameter> {
 }
 
 impl Origin {
-    /// The file, where they lie in one.
+    /// The path of the file, if they are in one.
     pub fn path(&self) -> Option<&Path> {
         if let Self::File(file) = self { Some(&file.path) } else { None }
     }
 
-    /// The ONNX file that it is.
+    /// The ONNX file, or an error if the origin is not one.
     pub fn onnx(&self) -> Result<&OnnxFile, WeightError> {
         let other = || {
             let reason = "it is no ONNX file".to_string();
@@ -235,10 +233,10 @@ impl Origin {
         if let Self::File(file) = self { file.open()?.onnx().ok_or_else(other) } else { Err(other()) }
     }
 
-    /// The file `path`, and its SHA-256 where that is known already.
+    /// The file `path`, and its SHA-256 if it is known already.
     pub fn file(path: impl Into<PathBuf>, sha256: Option<String>) -> Self {
         let (path, known) = (path.into(), OnceLock::new());
-        // that of a file says nothing of those beside it that hold its weights
+        // the hash of an index or an ONNX file does not cover other files with its weights
         let index = onnx::is_onnx(&path) || path.extension().is_some_and(|extension| extension == "json");
         if let Some(sha256) = sha256.filter(|_| !index) {
             known.get_or_init(|| sha256);
@@ -252,7 +250,7 @@ impl Origin {
         Self::File(Arc::new(LazyFile { path, row: Some(row), key: None, sha256, opened: Arc::default() }))
     }
 
-    /// The published weights that they are.
+    /// The row of the published weights, if they are known to be these.
     pub fn row(&self) -> Option<&'static WeightsSpec> {
         match self {
             Self::Bundled(row) => Some(row),
@@ -261,7 +259,7 @@ impl Origin {
         }
     }
 
-    /// The same weights, taken from the place `key` of their file; of others there is one alone.
+    /// The same weights, taken from the place `key` of their file; only a file may have a key.
     pub fn with_key(self, key: Option<&str>) -> Result<Self, WeightError> {
         match (self, key) {
             (Origin::File(file), Some(key)) => {
@@ -277,7 +275,7 @@ impl Origin {
         }
     }
 
-    /// The origin as tables and messages tell it.
+    /// The origin for tables and messages.
     pub fn describe(&self) -> String {
         match self {
             Origin::Bundled(spec) => spec.name.to_string(),
@@ -295,7 +293,7 @@ impl Origin {
         }
     }
 
-    /// Opens the tensors and checks their names and shapes against the network and what is asked of it.
+    /// Opens the tensors and checks their names and shapes against the network and `taps`.
     pub fn load(&self, graph: &Graph, source: Source, taps: &[LayerId]) -> Result<WeightSet, WeightError> {
         let mut place = self.describe();
         let set = match self {
@@ -336,7 +334,7 @@ mod tests {
         let mut set = random::he(&graph, 0);
         set.tensors.remove("bn1.weight");
         set.tensors.insert("blocks.9.0.extra".into(), Tensor::ready(vec![1], vec![0.0]));
-        // a tensor beside the network is no fault
+        // a tensor of another module is no fault
         set.tensors.insert("head.1.weight".into(), Tensor::ready(vec![1], vec![0.0]));
         set.tensors.insert("classifier.1.weight".into(), Tensor::ready(vec![1], vec![0.0]));
         for buffer in ["num_batches_tracked", "relative_position_index", "relative_coords_table", "attn_mask"] {
@@ -350,7 +348,7 @@ mod tests {
             "w.safetensors does not hold the weights of this network:\n  missing `bn1.weight` [32]\n  `bn1.bias` is \
              [2], expected [32]\n  unexpected `blocks.9.0.extra` [1]"
         );
-        // the classifier may be left out, unless somebody asks for it
+        // the classifier may be missing, unless it is a tap
         let text = set.check(&graph, &[graph.logits()], "w").expect_err("wrong").to_string();
         assert!(text.contains("missing `classifier.bias` [1000]"), "{text}");
     }

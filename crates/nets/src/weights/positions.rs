@@ -1,5 +1,5 @@
-//! Position embeddings for another grid than that of the file, as the library of the network resizes them: cubic
-//! splines between the positions of a row, then between those of a column.
+//! Resizes position embeddings to another grid than that of the file, as the library of the network does: cubic
+//! interpolation along rows, then along columns.
 
 use super::WeightSet;
 use crate::models::graph::{Graph, Op, PositionResize, Shape};
@@ -35,15 +35,15 @@ impl WeightSet {
     }
 }
 
-/// For each new position the sum over the old ones, each times its weight; a position has so many `values`.
+/// For each new position the weighted sum over the old ones; a position has so many `values`.
 fn mixed(weights: &[Vec<(usize, f64)>], values: usize, value: impl Fn(usize, usize) -> f64) -> Vec<f64> {
     let sum =
         |terms: &[(usize, f64)], i: usize| -> f64 { terms.iter().map(|&(at, weight)| weight * value(at, i)).sum() };
     weights.iter().flat_map(|terms| (0..values).map(|i| sum(terms, i)).collect::<Vec<f64>>()).collect()
 }
 
-/// For each of `new` positions the old ones that it is made of, and their weights: PyTorch's `interpolate` in the mode
-/// `bicubic`.
+/// For each of `new` positions the old positions that contribute to it, with their weights: PyTorch's `interpolate`
+/// with mode `bicubic`.
 fn weights(old: usize, new: usize, resize: PositionResize) -> Vec<Vec<(usize, f64)>> {
     let ratio = match resize {
         PositionResize::Corners if new > 1 => (old - 1) as f64 / (new - 1) as f64,
@@ -66,13 +66,13 @@ fn weights(old: usize, new: usize, resize: PositionResize) -> Vec<Vec<(usize, f6
         .collect()
 }
 
-/// For each of `new` positions its four neighbours among the old ones, and their weights. From one to the next it is
-/// `ratio` old positions; the first is the first old one (`corners`), or half a step behind the edge.
+/// For each of `new` positions its four neighbours among the old ones, with their weights. New positions are `ratio`
+/// old positions apart; with `corners` the first new position is the first old one, else half a step from the edge.
 pub(crate) fn of_neighbours(old: usize, new: usize, ratio: f64, corners: bool) -> Vec<Vec<(usize, f64)>> {
     let neighbours = |at: usize| {
         let centre = if corners { ratio * at as f64 } else { ratio * (at as f64 + 0.5) - 0.5 };
         let before = centre.floor();
-        // beyond the edge the last position goes on
+        // beyond the edge the last position is repeated
         let place = |step: f64| (before + step).clamp(0.0, (old - 1) as f64) as usize;
         let weight = |step: f64| cubic(before + step - centre, -0.75);
         [-1.0, 0.0, 1.0, 2.0].map(|step| (place(step), weight(step))).to_vec()
@@ -95,9 +95,9 @@ mod tests {
     use crate::models::{BuildOptions, Source, find};
     use crate::weights::Tensor;
 
-    /// `F.interpolate(x, mode="bicubic", …)` of a grid of 5 × 5 whose value i is ((7 i + 3) mod 11) / 11, in float64 by
-    /// torch 2.15, with `antialias=True`, nothing, `align_corners=True`, and `scale_factor=((h + 0.1) / 5, …)`: the
-    /// first 12 values.
+    /// The first 12 values of `F.interpolate(x, mode="bicubic", …)` of torch 2.15 in float64, for a grid of 5 × 5 whose
+    /// value i is ((7 i + 3) mod 11) / 11, with `antialias=True`, without options, with `align_corners=True`, and with
+    /// `scale_factor=((h + 0.1) / 5, …)`.
     #[test]
     fn grids_are_resized_as_by_pytorch() {
         use PositionResize::{Antialiased, Corners, Offset, Plain};

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use super::{Tensor, WeightSet};
 use crate::models::graph::{Graph, Parameter};
 
-/// He-initialised weights for every tensor of `graph`, drawn when they are asked for; the same seed gives the same bits
-/// on every machine, and a tensor's do not depend on which others there are.
+/// He-initialised weights for every tensor of `graph`, drawn on demand; the same seed gives the same bits on every
+/// machine, and those of a tensor do not depend on the other tensors.
 pub(super) fn he(graph: &Graph, seed: u64) -> WeightSet {
     let mut set = WeightSet::default();
     for Parameter { name, shape } in graph.parameters() {

@@ -1,6 +1,6 @@
-//! The index of a network whose tensors lie in several files, as Hugging Face's libraries write it beside them:
-//! `model.safetensors.index.json`, `pytorch_model.bin.index.json`. Its `weight_map` names for each tensor the file, in
-//! the folder of the index, that holds it.
+//! The index of a network in several files, as Hugging Face's libraries write it beside them:
+//! `model.safetensors.index.json`, `pytorch_model.bin.index.json`. Its `weight_map` names the file of each tensor, in
+//! the folder of the index.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{Tensor, WeightError, file};
 use crate::files::regular;
 
-/// The longest index that is read; that of a network of a thousand tensors has a tenth of a megabyte.
+/// Most bytes of an index that are read; that of a network of a thousand tensors has a tenth of a megabyte.
 const LONGEST: u64 = 16 << 20;
 
 #[derive(Deserialize)]
@@ -19,7 +19,7 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The index at `path`; nothing where it is another file. `head` are its first bytes.
+/// The index at `path`; none if it is another file. `head` are its first bytes.
 fn index(path: &Path, head: &[u8]) -> Result<Option<Index>, WeightError> {
     if head.trim_ascii_start().first() != Some(&b'{') {
         return Ok(None);
@@ -30,14 +30,14 @@ fn index(path: &Path, head: &[u8]) -> Result<Option<Index>, WeightError> {
     Ok(serde_json::from_slice(&bytes).ok())
 }
 
-/// The files that the index at `path` names, sorted; nothing where it is another file.
+/// The files that the index at `path` names, sorted; none if it is another file.
 pub(super) fn files(path: &Path, head: &[u8]) -> Result<Option<Vec<PathBuf>>, WeightError> {
     let Some(Index { weight_map }) = index(path, head)? else { return Ok(None) };
     let names: BTreeSet<String> = weight_map.into_values().collect();
     names.iter().map(|name| beside(path, name)).collect::<Result<_, _>>().map(Some)
 }
 
-/// The tensors that the index at `path` lists; nothing where it is another file.
+/// The tensors that the index at `path` lists; none if it is another file.
 pub(super) fn read(path: &Path, head: &[u8]) -> Result<Option<BTreeMap<String, Tensor>>, WeightError> {
     let Some(Index { weight_map }) = index(path, head)? else { return Ok(None) };
     let mut shards = BTreeMap::new();
@@ -54,7 +54,7 @@ pub(super) fn read(path: &Path, head: &[u8]) -> Result<Option<BTreeMap<String, T
     Ok(Some(tensors))
 }
 
-/// The shard called `name`, which must lie in the folder of the index.
+/// The shard called `name`, which must be in the folder of the index.
 fn beside(path: &Path, name: &str) -> Result<PathBuf, WeightError> {
     let mut parts = Path::new(name).components();
     let (Some(Component::Normal(_)), None) = (parts.next(), parts.next()) else {

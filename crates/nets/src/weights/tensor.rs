@@ -1,5 +1,5 @@
-//! A tensor of a weight file: its shape is known when the file is opened, its values are read when they are asked for,
-//! so that a file of half a gigabyte is never held in memory beside what is made of it.
+//! A tensor of a weight file: its shape is known when the file is opened, its values are read on demand, so that the
+//! file is never in memory as a whole.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ type Read = dyn Fn() -> Result<Vec<f32>, WeightError> + Send + Sync;
 pub struct Tensor {
     shape: Vec<usize>,
     data: Data,
-    /// Changes that are computed each time its values are asked for.
+    /// The number of changes that are computed each time its values are read.
     changes: usize,
 }
 
@@ -48,13 +48,13 @@ impl Tensor {
         }
     }
 
-    /// Makes a tensor of `shape` whose values `change` computes from those of this one, when they are asked for.
+    /// Makes a tensor of `shape`; `change` computes its values from those of this one on demand.
     pub fn map(&self, shape: Vec<usize>, change: impl Fn(Vec<f32>) -> Vec<f32> + Send + Sync + 'static) -> Self {
         let (source, changes) = (self.clone(), self.changes.saturating_add(1));
         Self { changes, ..Self::later(shape, move || Ok(change(source.values()?))) }
     }
 
-    /// Makes a tensor of `shape` whose values `change` computes from those of several, when they are asked for.
+    /// Makes a tensor of `shape`; `change` computes its values from those of several on demand.
     pub(crate) fn joined(
         tensors: Vec<Self>,
         shape: Vec<usize>,
@@ -65,8 +65,8 @@ impl Tensor {
         Self { changes, ..Self::later(shape, values) }
     }
 
-    /// How many changes are computed each time its values are asked for, those of a tensor that is read twice counted
-    /// twice: no more of them wait for one another in the stack.
+    /// The number of changes that are computed each time its values are read; those of a tensor that is read twice
+    /// count twice. It bounds the depth of the recursion.
     pub(crate) fn changes(&self) -> usize {
         self.changes
     }

@@ -1,9 +1,7 @@
-//! safetensors → f32 tensors, read when they are asked for. Half precision is widened: what is computed is f32 whatever
-//! is stored.
+//! safetensors → f32 tensors, read on demand. Half precision is widened to f32.
 //!
-//! The header is parsed and checked against the length of the file at once; a tensor is then one positioned read. What
-//! other formats share with this one stands here too: the element types, and the file that all tensors of a file read
-//! from.
+//! The header is parsed and checked against the length of the file at once; a tensor is then one positioned read. The
+//! element types and the shared file are here, too, since other formats use them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,9 +17,9 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use super::{Tensor, WeightError};
 use crate::files::regular;
 
-/// The bytes that are read and widened at a time; a multiple of every element's size.
+/// Bytes that are read and widened at a time; a multiple of every element's size.
 const CHUNK: usize = 1 << 16;
-/// The length of the header stands before it, in so many bytes.
+/// Bytes of the length that precedes the header.
 const LENGTH: usize = 8;
 /// The longest header that the format allows, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
@@ -45,8 +43,8 @@ impl Element {
         }
     }
 
-    /// Reads `count` elements and widens (or, for f64, rounds) them to f32, a chunk at a time. The caller has made sure
-    /// that they are there.
+    /// Reads `count` elements and widens (or, for f64, rounds) them to f32, a chunk at a time. The caller has checked
+    /// that they are in the file.
     pub(crate) fn read(self, reader: &mut dyn Read, count: usize) -> io::Result<Vec<f32>> {
         let mut values = Vec::with_capacity(count);
         prefer_huge_pages(&mut values);
@@ -102,14 +100,14 @@ impl SharedFile {
         self.length
     }
 
-    /// Lets `read` read from byte `offset` on.
+    /// Calls `read` with a reader that begins at byte `offset`.
     pub(crate) fn at<T>(&self, offset: u64, read: impl FnOnce(&mut ReadAt) -> io::Result<T>) -> Result<T, WeightError> {
         let mut reader = ReadAt { file: &self.file, offset };
         read(&mut reader).map_err(|error| WeightError::Read { path: self.path.clone(), error })
     }
 }
 
-/// Reads a file from a place of its own, so that several threads can read one file.
+/// A reader with its own position in a file, so that several threads can read one file.
 #[derive(Debug)]
 pub(crate) struct ReadAt<'a> {
     file: &'a File,
@@ -127,7 +125,8 @@ impl Read for ReadAt<'_> {
     }
 }
 
-/// The tensors of a safetensors file. Of integers only the shape is kept: their values are a [`WeightError::Dtype`].
+/// The tensors of a safetensors file. Integer tensors have only a shape: reading their values is a
+/// [`WeightError::Dtype`].
 pub(super) fn read_file(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
     let file = Arc::new(SharedFile::open(path)?);
     let place = path.display().to_string();
@@ -163,7 +162,7 @@ pub(super) fn read_bytes(bytes: &'static [u8], place: &str) -> Result<BTreeMap<S
     tensors(header, data.len() as u64, place, read)
 }
 
-/// The bytes of the header, of whose length `bytes` are the first bytes of a file of `total` bytes.
+/// The length of the header: `bytes` are the first 8 bytes of a file of `total` bytes.
 fn header_length(bytes: &[u8], total: u64, place: &str) -> Result<usize, WeightError> {
     let length = bytes.try_into().ok().map(u64::from_le_bytes);
     let room = total.saturating_sub(LENGTH as u64).min(MAX_HEADER);
@@ -174,7 +173,7 @@ fn header_length(bytes: &[u8], total: u64, place: &str) -> Result<usize, WeightE
     })
 }
 
-/// The tensors that a header lists, `data` bytes of which follow it; `read` makes those whose values can be read.
+/// The tensors in a header that `data` bytes follow; `read` makes the tensors whose type can be read.
 fn tensors(
     header: &[u8],
     data: u64,
@@ -182,7 +181,7 @@ fn tensors(
     read: impl Fn(&TensorInfo, Element, usize) -> Tensor,
 ) -> Result<BTreeMap<String, Tensor>, WeightError> {
     let unsound = |reason: String| WeightError::Format { place: place.to_string(), reason };
-    // checks too that offsets, shapes and types agree and that the tensors lie back to back
+    // this also checks that offsets, shapes and types agree, and that the tensors are contiguous
     let metadata: Metadata = serde_json::from_slice(header)
         .map_err(|error| unsound(format!("its safetensors header cannot be read ({error})")))?;
     let listed = metadata.data_len() as u64;
@@ -206,7 +205,7 @@ fn tensors(
     Ok(metadata.tensors().into_iter().map(tensor).collect())
 }
 
-/// A tensor of which no more than the shape is of use: counters, masks, quantised numbers.
+/// A tensor whose values cannot be read: counters, masks, quantised numbers.
 pub(super) fn unreadable(name: &str, dtype: &str, shape: Vec<usize>) -> Tensor {
     let (name, dtype) = (name.to_string(), dtype.to_string());
     Tensor::later(shape, move || Err(WeightError::Dtype { name: name.clone(), dtype: dtype.clone() }))

@@ -1,13 +1,13 @@
-//! The names of tensors in the files of OpenAI's CLIP, of OpenCLIP and of Hugging Face's `transformers` (CLIP,
-//! DINOv2 and ViT), translated to timm's, or for DINOv2 to those of its authors, which differ in the registers alone.
-//! `visual.transformer.resblocks.0.ln_1.weight` is `blocks.0.norm1.weight`.
+//! Translates the names of tensors in files of OpenAI's CLIP, OpenCLIP and Hugging Face's `transformers` (CLIP, DINOv2
+//! and ViT) to timm's, or for DINOv2 to those of its authors, which differ only in the registers.
+//! `visual.transformer.resblocks.0.ln_1.weight` becomes `blocks.0.norm1.weight`.
 
 use std::collections::BTreeMap;
 
 use super::Tensor;
 use crate::models::graph::{Graph, Parameter, PositionResize};
 
-/// The words of a name that are replaced, in this order. `conv1` and `class_embedding` are OpenAI's.
+/// Parts of names and their replacements, in this order. `conv1` and `class_embedding` are OpenAI's.
 const WORDS: [(&str, &str); 37] = [
     ("vision_model.embeddings.", ""),
     ("vision_model.", ""),
@@ -48,12 +48,12 @@ const WORDS: [(&str, &str); 37] = [
     ("layer_scale2.lambda1", "ls2.gamma"),
 ];
 
-/// The mark of CLIP.
+/// The tensor by which files of CLIP are recognised.
 const CLIP: &str = "class_embedding";
-/// A tensor by which such a file is known, behind what stands before all of its names.
+/// Tensors by which such files are recognised, without the prefix of all names.
 const MARKS: [&str; 3] = [CLIP, "embeddings.patch_embeddings.projection.weight", "embeddings.cls_token"];
 
-/// How `transformers` resizes the embeddings of positions in a file of its own.
+/// How `transformers` resizes the position embeddings of a file with its names.
 pub(super) fn resize(tensors: &BTreeMap<String, Tensor>) -> Option<PositionResize> {
     let has = |word: &str| tensors.keys().any(|name| name.ends_with(word));
     if !has("embeddings.position_embeddings") && !has("embeddings.position_embedding.weight") {
@@ -62,31 +62,31 @@ pub(super) fn resize(tensors: &BTreeMap<String, Tensor>) -> Option<PositionResiz
     Some(if has("embeddings.register_tokens") { PositionResize::Antialiased } else { PositionResize::Plain })
 }
 
-/// The classifier of `transformers`, which stands beside the tower: `classifier.weight` (classes, width), of DINOv2
+/// The classifier of `transformers`, which is not part of the tower: `classifier.weight` (classes, width), for DINOv2
 /// (classes, 2 · width).
 pub(super) fn classifier(tensors: &BTreeMap<String, Tensor>) -> Option<(&str, &Tensor)> {
     let mut all = tensors.iter().filter(|(name, _)| name.ends_with("classifier.weight"));
     all.next().map(|(name, tensor)| (name.as_str(), tensor))
 }
 
-/// The tensors by the names of `graph`, when theirs are such and it has timm's.
+/// The tensors under the names of `graph`, if the file has such names and the graph has timm's.
 pub(super) fn renamed(tensors: &BTreeMap<String, Tensor>, graph: &Graph) -> Option<BTreeMap<String, Tensor>> {
     graph.find("patch_embed.proj")?;
     let (mark, known) =
         MARKS.iter().find_map(|mark| Some((tensors.keys().find(|name| name.ends_with(mark))?, mark)))?;
     let prefix = before(mark, known);
-    // `vit.` stands before the tower alone
+    // only the tower has the prefix `vit.`, the classifier has not
     let around = prefix.strip_suffix('.').map_or("", |words| &words[..words.rfind('.').map_or(0, |dot| dot + 1)]);
     let expected: BTreeMap<String, Parameter> =
         graph.parameters().into_iter().map(|parameter| (parameter.name.clone(), parameter)).collect();
     let mut all: BTreeMap<String, Tensor> = BTreeMap::new();
     for (name, tensor) in tensors {
         let classifier = || name.strip_prefix(around)?.strip_prefix("classifier.");
-        // that of CLIP is over the mean of the patches, which the network has not
+        // CLIP's classifier takes the mean of the patches, which the network does not compute
         let head = || classifier().filter(|_| *known != CLIP).map(|word| format!("head.{word}"));
         let Some(own) = name.strip_prefix(prefix).map(of_timm).or_else(head) else { continue };
         let tensor = match (own.as_str(), tensor.shape()) {
-            // (width, features): it is multiplied from the right
+            // (width, features), the transpose of a dense layer's weight
             ("proj", &[width, features]) => {
                 all.insert("head.weight".into(), transposed(tensor, width, features));
                 continue;
@@ -98,7 +98,7 @@ pub(super) fn renamed(tensors: &BTreeMap<String, Tensor>, graph: &Graph) -> Opti
         all.insert(own, tensor);
     }
     join(&mut all);
-    // timm's projection has a bias, which is zero
+    // timm's projection has a bias; here it is zero
     if let (Some(bias), Some(weight)) = (expected.get("head.bias"), all.get("head.weight"))
         && weight.shape()[0] == bias.shape[0]
     {
@@ -107,8 +107,8 @@ pub(super) fn renamed(tensors: &BTreeMap<String, Tensor>, graph: &Graph) -> Opti
     Some(all)
 }
 
-/// The prefixes of the names: beside a tower of OpenAI, whose names begin with `visual.`, is one for texts with the
-/// same names.
+/// The prefix of all names, from the `name` of the tensor `mark`: `visual.` in files of OpenAI, whose text tower has
+/// the same names without it.
 fn before<'a>(name: &'a str, mark: &str) -> &'a str {
     let rest = &name[..name.len() - mark.len()];
     rest.strip_suffix("vision_model.embeddings.").unwrap_or(rest)
@@ -127,7 +127,7 @@ fn transposed(tensor: &Tensor, rows: usize, columns: usize) -> Tensor {
     })
 }
 
-/// Joins queries, keys and values.
+/// Concatenates the projections of queries, keys and values to one tensor.
 pub(super) fn join(all: &mut BTreeMap<String, Tensor>) {
     let first = |name: &String| name.contains(".q_proj.");
     for name in all.keys().filter(|name| first(name)).cloned().collect::<Vec<_>>() {
@@ -150,8 +150,8 @@ mod tests {
         (model.build)(&BuildOptions { channels: 3, size: [224; 2], classes: 0, source }).expect("built")
     }
 
-    /// Names of a file: those outside the blocks, those of a block behind the words before its number. `weight` and
-    /// `bias` stand for both.
+    /// The tensors of a file: those `outside` the blocks, and those `within` each block, whose names begin with `block`
+    /// and its number. `.*` stands for weight and bias.
     fn file(outside: &[(&str, &[usize])], block: &str, within: &[(&str, &[usize])]) -> BTreeMap<String, Tensor> {
         let of_block = |i: usize| within.iter().map(move |&(name, shape)| (format!("{block}{i}.{name}"), shape));
         let all = outside.iter().map(|&(name, shape)| (name.to_string(), shape)).chain((0..12).flat_map(of_block));

@@ -1,13 +1,13 @@
-//! Finds the network in a file. A checkpoint keeps the state dict among other things, and a network inside another one
-//! has words before the names of its tensors: `state_dict.module.encoder_q.conv1.weight` is `conv1.weight` of the
-//! network. The words are whatever stands before the names that the network needs; nothing is known of wrappers but
-//! which of several networks the field takes:
+//! Finds the network in a file. A checkpoint has the state dict among other things, and a network inside another one
+//! has a prefix before the names of its tensors: `state_dict.module.encoder_q.conv1.weight` is `conv1.weight` of the
+//! network. Any prefix of the needed names counts. Only of several networks, the known words of checkpoints decide
+//! which one is used:
 //!
-//! * the averaged weights (EMA, SWA) before those of the last step: timm's `load_state_dict(use_ema=True)`;
+//! * the averaged weights (EMA, SWA) rather than those of the last step: timm's `load_state_dict(use_ema=True)`;
 //! * the teacher of self-distillation: DINO's `eval_linear.py` (`--checkpoint_key teacher`); the online network of
 //!   BYOL;
-//! * the encoder that is trained before the one that follows it: MoCo's `encoder_q` and `base_encoder`, not `encoder_k`
-//!   and `momentum_encoder`.
+//! * the trained encoder rather than its moving average: MoCo's `encoder_q` and `base_encoder`, not `encoder_k` and
+//!   `momentum_encoder`.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -17,28 +17,28 @@ use super::mismatch::{Expected, mismatch};
 use super::{Tensor, WeightError, needed};
 use crate::models::graph::{Graph, LayerId, Op, Parameter};
 
-/// Names that a message shows.
+/// Most names in a message.
 const SHOWN: usize = 4;
-/// Keys of checkpoints, the one to be taken first: the first four are timm's.
+/// Keys of checkpoints in order of preference: the first four are timm's.
 const KEYS: [&str; 9] =
     ["state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict", "module", "net", "network", "params"];
-/// Words that PyTorch's wrappers put before the names of the module that they hold, which may be a part of a network.
+/// Words that PyTorch's wrappers insert into the names of the module that they wrap, which may be a part of a network.
 const WRAPPERS: [&str; 4] = ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
-/// Words of the network that the field takes, and of the one that only serves its training.
+/// Words in the prefix of the network that is usually used, and of the one that only serves its training.
 const TAKEN: [&str; 7] = ["ema", "swa", "average", "averaged", "avg", "teacher", "online"];
 const LEFT: [&str; 5] = ["momentum", "k", "key", "target", "student"];
 
 /// The key of a checkpoint under which the network was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckpointKey {
-    /// The words before the names, without the last dot; empty where there are none.
+    /// The prefix of the names, without the last dot; empty if there is none.
     pub key: String,
-    /// Other keys of the file that hold the network, too.
+    /// Other keys of the file under which the network is found, too.
     pub others: Vec<String>,
 }
 
 impl CheckpointKey {
-    /// The place in words for the user; nothing where there are no words before the names.
+    /// The place in words for the user; none if the network is at the top of the file.
     pub fn told(&self) -> Option<String> {
         let Self { key, others } = self;
         let place = if key.is_empty() { "the top".to_string() } else { format!("`{key}`") };
@@ -55,8 +55,8 @@ impl CheckpointKey {
     }
 }
 
-/// The parts of the network at a place: the number of its names, of its tensors with the right shape, and of those of a
-/// deeper network.
+/// How well a place in the file matches the network: the number of names found, of tensors with the right shape, and of
+/// tensors of a deeper network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Fit {
     pub names: usize,
@@ -67,13 +67,14 @@ pub(super) struct Fit {
 /// A place where the network may be.
 #[derive(Clone, Debug)]
 struct Place {
-    /// The words, with the last dot.
+    /// The prefix of the names, with the last dot.
     prefix: String,
     fit: Fit,
     spelling: usize,
 }
 
-/// The tensors that lie below `key`, or else where most of what `taps` need is, without the words before their names.
+/// The tensors below `key`, or else at the place with most of the tensors that `taps` need, without the prefix of their
+/// names.
 pub(super) fn unwrap(
     tensors: &BTreeMap<String, Tensor>,
     graph: &Graph,
@@ -93,7 +94,7 @@ pub(super) fn unwrap(
         let known = places_told(tensors, &needed, &all);
         return Err(WeightError::NoKey { place: file.to_string(), key: key.to_string(), known });
     }
-    // a few names that are alike by chance are no place
+    // a few names may be equal by chance
     let whole = |place: &&Place| 2 * place.fit.names > needed.len() || key.is_some();
     let Some(first) = places.first().filter(whole) else {
         if needed.is_empty() {
@@ -116,7 +117,7 @@ pub(super) fn unwrap(
         let keys = listed(places.iter().filter(|place| place.fit == first.fit).map(|place| place.key()));
         return Err(WeightError::Ambiguous { place: file.to_string(), keys });
     }
-    // of all, whatever was asked for
+    // among all places, not only those of `key`
     let other = |place: &&Place| place.fit == first.fit && place.prefix != first.prefix;
     let others = all.iter().filter(other).map(|place| place.key().to_string()).collect();
     Ok((found, CheckpointKey { key: first.key().to_string(), others }))
@@ -127,7 +128,7 @@ impl Place {
         self.prefix.strip_suffix('.').unwrap_or(&self.prefix)
     }
 
-    /// Whether `key` names it: all of its words, or some that follow one another.
+    /// Whether `key` names it: all words of its key, or some consecutive ones.
     fn is_called(&self, key: &str) -> bool {
         let words: Vec<&str> = self.key().split('.').collect();
         let wanted: Vec<&str> = key.split('.').collect();
@@ -135,23 +136,23 @@ impl Place {
     }
 }
 
-/// The ways in which files write the names that a network needs.
+/// The spellings in which files may have the names of the tensors that a network needs.
 struct Spellings<'a> {
     needed: &'a [Parameter],
     expected: &'a Expected<'a>,
-    /// The network's modules in their order.
+    /// The network's top-level modules in their order.
     modules: Vec<String>,
-    /// The only module that has weights which are needed, where there is only one.
+    /// The only module with weights that are needed, if there is only one.
     only: Option<String>,
 }
 
 impl<'a> Spellings<'a> {
-    /// As they are, numbered, without the only module.
+    /// Unchanged, with numbers for modules, without the only module.
     const ALL: [usize; 3] = [0, 1, 2];
 
     fn new(graph: &Graph, needed: &'a [Parameter], expected: &'a Expected<'a>) -> Self {
         let mut modules: Vec<String> = Vec::new();
-        // torchvision's `transform_input` is a step of the network, and no module
+        // torchvision's `transform_input` is no module
         for layer in graph.layers().iter().filter(|layer| !matches!(layer.op, Op::Input | Op::Rescale { .. })) {
             let module = layer.name.split('.').next().unwrap_or_default();
             if modules.last().is_none_or(|last| last != module) {
@@ -164,8 +165,8 @@ impl<'a> Spellings<'a> {
         Self { needed, expected, modules, only }
     }
 
-    /// The name of a tensor in a spelling, where it has one: `nn.Sequential(*network.children())` numbers the modules,
-    /// and of `network.features` the name of the module is gone.
+    /// The name of a tensor in a spelling, if it has one: `nn.Sequential(*network.children())` numbers the modules, and
+    /// in the state dict of `network.features` the module's name is missing.
     fn spell(&self, spelling: usize, name: &str) -> Option<String> {
         if spelling == 0 {
             return Some(name.to_string());
@@ -192,8 +193,8 @@ impl<'a> Spellings<'a> {
     }
 }
 
-/// The places that hold something of what is needed, the one to be taken first; of those with a `key` that is given.
-/// The spellings are tried in their order, until one finds all names.
+/// The places with some of the needed tensors, the preferred one first; with a `key`, only those that it names. The
+/// spellings are tried in their order until one finds all names.
 fn places(tensors: &BTreeMap<String, Tensor>, spellings: &Spellings, key: Option<&str>) -> Vec<Place> {
     let mut best: Vec<Place> = Vec::new();
     for spelling in Spellings::ALL {
@@ -217,7 +218,7 @@ fn places(tensors: &BTreeMap<String, Tensor>, spellings: &Spellings, key: Option
     best
 }
 
-/// The places of one spelling, by their words.
+/// The places of one spelling, sorted by prefix.
 fn spelt(tensors: &BTreeMap<String, Tensor>, spellings: &Spellings, spelling: usize) -> Vec<Place> {
     let named = |parameter: &'_ Parameter| spellings.spell(spelling, &parameter.name);
     let names: BTreeMap<String, &Parameter> =
@@ -242,7 +243,7 @@ fn spelt(tensors: &BTreeMap<String, Tensor>, spellings: &Spellings, spelling: us
 }
 
 /// A name without the words of wrappers around parts of the network: `features.module.0.weight` is `features.0.weight`.
-/// The first word stands for a part, or else it belongs before the name.
+/// The first word is kept: it is a part of the network or belongs to the prefix.
 fn unwrapped(name: &str) -> Cow<'_, str> {
     if !WRAPPERS.iter().any(|wrapper| name.contains(wrapper)) {
         return Cow::Borrowed(name);
@@ -253,8 +254,8 @@ fn unwrapped(name: &str) -> Cow<'_, str> {
     Cow::Owned(std::iter::once(first).chain(rest).collect::<Vec<_>>().join("."))
 }
 
-/// The lower, the sooner a place is taken: by the words of the field, then by the key of the checkpoint. Places of one
-/// rank are for the user to choose from.
+/// The preference of a place, lower is better: by `TAKEN` and `LEFT`, then by the key of the checkpoint. Among places
+/// of equal rank the user must choose.
 fn rank(prefix: &str) -> (i8, usize) {
     let is = |words: &[&str]| {
         let mut all = prefix.split(['.', '_']).map(str::to_ascii_lowercase);
@@ -274,13 +275,13 @@ fn alike(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>, parameter: 
     bits(a).is_some_and(|values| bits(b) == Some(values))
 }
 
-/// Words in a message.
+/// Keys as a list for a message.
 fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
     let quoted = |word: &str| if word.is_empty() { "the top".to_string() } else { format!("`{word}`") };
     words.map(quoted).collect::<Vec<_>>().join(", ")
 }
 
-/// The place of the network in a file, or the names that the file has instead.
+/// For a message: the places of the network in a file, or the names that the file has instead.
 fn places_told(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], places: &[Place]) -> String {
     let whole: Vec<&Place> = places.iter().filter(|place| place.fit.names == needed.len()).collect();
     match whole.is_empty() {
@@ -308,9 +309,9 @@ fn strange(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], places: &[P
     )
 }
 
-/// The words that all names begin with.
+/// The prefix of all names.
 fn common(tensors: &BTreeMap<String, Tensor>) -> String {
-    // sorted: what the first and the last share all share
+    // the names are sorted: a common prefix of the first and the last is that of all
     let (Some((first, _)), Some((last, _))) = (tensors.first_key_value(), tensors.last_key_value()) else {
         return String::new();
     };

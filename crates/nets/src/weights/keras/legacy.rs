@@ -1,7 +1,7 @@
-//! Keras' older HDF5 files: those that `keras.applications` downloads, and whole models saved as `.h5`.
+//! Keras' older HDF5 files: those of `keras.applications`, and whole models saved as `.h5`.
 //!
 //! The attribute `layer_names` lists the layers in the order of `model.layers`; each has a group whose attribute
-//! `weight_names` lists its variables. In whole models both stand in the group `model_weights`. The layout is that of
+//! `weight_names` lists its variables. In whole models both are in the group `model_weights`. The layout is that of
 //! `legacy_h5_format.py` in Keras.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use hdf5_reader::group::Group;
 use super::variable::Variable;
 use super::{FileLayer, Format, MOST_VARIABLES, too_many};
 
-/// The group that holds the layers, when the file is of this kind.
+/// The group with the layers, if the file has this format.
 pub(super) fn root(root: Group) -> Result<Option<Group>, Error> {
     if names(&root.attributes()?, "layer_names")?.is_some() {
         return Ok(Some(root));
@@ -25,7 +25,7 @@ pub(super) fn root(root: Group) -> Result<Option<Group>, Error> {
     }
 }
 
-/// The layers that have weights, in the file's order.
+/// The layers with weights, in the file's order.
 pub(super) fn layers(root: &Group) -> Result<Vec<FileLayer>, Error> {
     let wrong = |reason: String| Error::InvalidData(reason);
     let names_of_layers = names(&root.attributes()?, "layer_names")?
@@ -65,8 +65,8 @@ fn variables(group: &Group, budget: &mut usize) -> Result<Vec<Variable>, Error> 
         .collect()
 }
 
-/// The layers behind a name: several where it is that of a whole model, kept as one layer of another. Variables are
-/// called `<layer>/<variable>`, and all that are trained come before all that are not.
+/// The layers of one entry of `layer_names`: several if it is a nested model. Variables are named `<layer>/<variable>`,
+/// and all trainable ones come before all others.
 fn inner_layers(model: &str, variables: Vec<Variable>) -> Vec<FileLayer> {
     let mut layers: Vec<FileLayer> = Vec::new();
     let mut places = BTreeMap::new();
@@ -82,12 +82,12 @@ fn inner_layers(model: &str, variables: Vec<Variable>) -> Vec<FileLayer> {
     layers
 }
 
-/// A group below another; names of layers may hold slashes.
+/// A group below another; names of layers may have slashes.
 fn descend(group: &Group, path: &str) -> Result<Group, Error> {
     path.split('/').filter(|part| !part.is_empty()).try_fold(group.clone(), |group, part| group.group(part))
 }
 
-/// A list of names in an attribute, or in `<attribute>0`, `<attribute>1`, … where it was too long for one.
+/// The names in an attribute, or in `<attribute>0`, `<attribute>1`, … if they are too long for one.
 fn names(attributes: &[Attribute], attribute: &str) -> Result<Option<Vec<String>>, Error> {
     let find = |name: &str| attributes.iter().find(|candidate| candidate.name == name);
     if let Some(whole) = find(attribute) {
@@ -102,7 +102,7 @@ fn names(attributes: &[Attribute], attribute: &str) -> Result<Option<Vec<String>
 }
 
 fn strings(attribute: &Attribute) -> Result<Vec<String>, Error> {
-    // numpy makes an empty list one of floats
+    // numpy writes an empty list with the type float
     match attribute.num_elements()? {
         0 => Ok(Vec::new()),
         _ => attribute.read_strings(),

@@ -1,9 +1,9 @@
 //! Weight files of Keras, matched to a network as Keras matches them: the older `.h5` that `keras.applications`
 //! downloads ([`legacy`]), Keras 3's `.weights.h5`, and the `.keras` file that holds one ([`native`]).
 //!
-//! [`index`] lists layers and variables and reads no values; [`File::match_to`] gives the tensors under the names and
-//! in the layout of a graph that is built after Keras. What the file lacks is left out, what the network lacks stays
-//! under the file's own names, so that the strict check of the weights tells both.
+//! [`index`] lists layers and variables without reading values; [`File::match_to`] gives the tensors under the names
+//! and in the layout of a graph that is built after Keras. Tensors that the file lacks are left out, those that the
+//! network lacks keep the file's names, so that the strict check of the weights reports both.
 
 mod legacy;
 mod names;
@@ -31,11 +31,11 @@ use super::wrapper::Fit;
 use super::{CheckpointKey, Tensor, WeightError, needed};
 use crate::models::graph::{Graph, LayerId, Parameter};
 
-/// Variables that a file may list: twenty times those of the largest network here. A small file can name one of them
-/// over and over.
+/// Most variables that a file may list: twenty times those of the largest network here. A small file can list one
+/// variable many times.
 const MOST_VARIABLES: usize = 20_000;
 
-/// Opens a weight file of Keras and lists its layers. Fails where it cannot be read, is damaged, or holds no layer with
+/// Opens a weight file of Keras and lists its layers. An error if it cannot be read, is damaged, or has no layer with
 /// weights.
 pub(super) fn index(path: &Path) -> Result<File, WeightError> {
     let unsound = |reason: String| WeightError::Format { place: path.display().to_string(), reason };
@@ -80,9 +80,9 @@ enum Format {
 /// A layer with weights.
 struct FileLayer {
     format: Format,
-    /// Where it is in the file.
+    /// Its path in the file.
     path: String,
-    /// Its name in the model, where the file tells it.
+    /// Its name in the model, if the file has it.
     name: Option<String>,
     /// In the order in which Keras stores them.
     variables: Vec<Variable>,
@@ -93,8 +93,8 @@ impl FileLayer {
         Self { format, path, name, variables }
     }
 
-    /// Names the layers that are counted with this one: all layers of an older file (none), those of its class in a
-    /// newer one, whose group is called after the class.
+    /// The lane: layers of one lane have one order. Older files have a single lane (none); newer ones have a lane for
+    /// each class, whose name is in the group's.
     fn lane(&self) -> Option<&str> {
         match self.format {
             Format::Legacy => None,
@@ -102,10 +102,10 @@ impl FileLayer {
         }
     }
 
-    /// Where the model is that the layer belongs to; nothing for the file's own.
+    /// The path of the model of this layer; empty for the outermost model.
     fn model(&self) -> &str {
         match self.format {
-            // a layer's own path is that of the model which holds it
+            // a layer of a nested model has that model's path
             Format::Legacy if self.name.as_ref() != Some(&self.path) => &self.path,
             Format::Legacy => "",
             Format::Native => {
@@ -115,7 +115,7 @@ impl FileLayer {
         }
     }
 
-    /// A variable's name in the file, or below the layer's name where that is known.
+    /// A variable's name in the file, or below the layer's name if that is known.
     fn full_name(&self, variable: &Variable) -> String {
         let path = match (self.format, &self.name) {
             (Format::Native, Some(name)) => name,
@@ -129,17 +129,17 @@ impl FileLayer {
 }
 
 impl Slot {
-    /// The shape of a Keras array in the tensor's layout, when it has as many axes.
+    /// The shape of a Keras array in the tensor's layout, if the number of axes is right.
     fn turned(&self, shape: &[usize]) -> Option<Vec<usize>> {
         (shape.len() == self.axes.len()).then(|| self.axes.iter().map(|&axis| shape[axis]).collect())
     }
 }
 
 impl File {
-    /// The tensors of the file for `graph`, which must be built after Keras: PyTorch's layout under the graph's names
-    /// where the layers match, misshapen ones too; what has no place in the graph in Keras' layout under the file's
-    /// names. A model may hold the network as one of its layers: it is looked for in the model and in each model
-    /// within, and taken where most of what `taps` need is, or from `key`.
+    /// The tensors of the file for `graph`, which must be built after Keras. Tensors of matched layers, even with wrong
+    /// shapes, have PyTorch's layout and the graph's names; others have Keras' layout and the file's names. The network
+    /// may be a layer of another model: it is looked for in the outermost and in each nested model, and taken from the
+    /// one with most of the tensors that `taps` need, or from `key`.
     pub(super) fn match_to(
         &self,
         graph: &Graph,
@@ -155,7 +155,7 @@ impl File {
             let tensors = self.matched(&network, |layer| layer.model() == model);
             found.push((fit(&tensors, &needed, &expected), model, tensors));
         }
-        // stable: of equals the outermost
+        // the sort is stable: of equal models the outermost comes first
         found.sort_by_key(|(fit, ..)| Reverse(*fit));
         let place = || self.path.display().to_string();
         let chosen = found.iter().position(|(_, model, _)| key.is_none_or(|key| key == *model));
@@ -175,7 +175,7 @@ impl File {
         if whole || key.is_some() || found.len() == 1 {
             return Ok((found.swap_remove(chosen).2, CheckpointKey { key: model, others }));
         }
-        // in one piece it is nowhere
+        // no model has the whole network
         Ok((self.matched(&network, |_| true), CheckpointKey::default()))
     }
 
@@ -184,8 +184,7 @@ impl File {
         self.layers.iter().map(|layer| layer.model()).collect()
     }
 
-    /// The tensors of the layers that are `meant`, matched to the network, and of those elsewhere that are the
-    /// network's.
+    /// The tensors of the layers that are `meant`, matched to the network, and of other layers that match it.
     fn matched(&self, network: &Network, meant: impl Fn(&FileLayer) -> bool) -> BTreeMap<String, Tensor> {
         let mut tensors = BTreeMap::new();
         let pairs = self.layers.iter().zip(pairs::pair(&self.layers, network, &meant));
@@ -204,7 +203,7 @@ impl File {
         tensors
     }
 
-    /// A variable as the tensor of the layer that it belongs to, or under its own name.
+    /// A variable as a tensor of the matched layer, or under its own name.
     fn tensor(&self, layer: &Arc<FileLayer>, number: usize, expected: Option<&Weighted>) -> (String, Tensor) {
         let variable = &layer.variables[number];
         let slot = expected
@@ -218,7 +217,7 @@ impl File {
     }
 }
 
-/// How much of what is needed is there.
+/// How well the tensors match those that are needed.
 fn fit(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], expected: &Expected) -> Fit {
     let there = |parameter: &&Parameter| tensors.contains_key(&parameter.name);
     let right =
@@ -230,9 +229,9 @@ fn fit(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], expected: &Expe
     }
 }
 
-/// Whether `name`, a name in a file, is that of a layer as the `layers` of a network are: one more of a kind that the
-/// network has, and so of another network. The numbers that Keras makes up say nothing of this kind, nor do layers
-/// behind the network.
+/// Whether `name`, a name in a file, has the pattern of one of the network's `layers`: it then belongs to another
+/// network with one more layer of that kind. Automatic names are not compared, since a head after the network has such
+/// names, too.
 pub(super) fn is_one_more(name: &str, layers: &BTreeSet<&str>) -> bool {
     let pattern =
         |name: &str| name.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty()).collect::<String>();

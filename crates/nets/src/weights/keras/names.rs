@@ -1,9 +1,9 @@
-//! Layer names: those that Keras makes up, and those that the files of its first years bear.
+//! Layer names: the automatic names of Keras, and the outdated names in old files.
 
 use super::network::Class;
 
-/// The class and the number of a name that Keras made up: `conv2d_94`, `batch_normalization`, and Keras 1's
-/// `convolution2d_3`. The number counts on from whatever the session had built before.
+/// The class and the number of an automatic name: `conv2d_94`, `batch_normalization`, and Keras 1's `convolution2d_3`.
+/// The number continues after the layers that the session built before.
 pub(super) fn automatic(name: &str) -> Option<(Class, u64)> {
     let (prefix, number) = numbered(name);
     let old = match prefix {
@@ -16,7 +16,7 @@ pub(super) fn automatic(name: &str) -> Option<(Class, u64)> {
     Some((class, number))
 }
 
-/// A name and the number behind its last underscore, 0 where there is none.
+/// A name and the number after its last underscore, 0 if there is none.
 pub(super) fn numbered(name: &str) -> (&str, u64) {
     let split = name.rsplit_once('_').filter(|(_, digits)| digits.bytes().all(|byte| byte.is_ascii_digit()));
     match split.and_then(|(prefix, digits)| Some((prefix, digits.parse().ok()?))) {
@@ -25,7 +25,7 @@ pub(super) fn numbered(name: &str) -> (&str, u64) {
     }
 }
 
-/// The name that `keras.applications` uses now for a layer of its first ResNets and DenseNets: `res3b7_branch2c` is
+/// The current name in `keras.applications` for a layer of its first ResNets and DenseNets: `res3b7_branch2c` is
 /// `conv3_block8_3_conv`.
 pub(super) fn modern(name: &str) -> Option<String> {
     match name {

@@ -1,9 +1,9 @@
-//! Keras 3's `.weights.h5`, alone or in a `.keras` file (and Keras 2.12's first of them).
+//! Keras 3's `.weights.h5`, alone or in a `.keras` file (and the first version of them in Keras 2.12).
 //!
-//! Layers are groups called after their class and numbered in the order of `model.layers`: `layers/conv2d`,
-//! `layers/conv2d_1`, …; variables are `vars/0`, `vars/1`, … in them. A model within the model is a group that has
-//! `layers` of its own. Later versions write the layer's name as an attribute of `vars`; before that only the
-//! configuration in a `.keras` file tells it. The layout is that of `saving_lib.py` in Keras.
+//! Layers are groups, named by their class and numbered in the order of `model.layers`: `layers/conv2d`,
+//! `layers/conv2d_1`, …; variables are `vars/0`, `vars/1`, … in them. A nested model is a group with its own `layers`.
+//! Later versions write the layer's name as an attribute of `vars`; before, only the configuration in a `.keras` file
+//! has it. The layout is that of `saving_lib.py` in Keras.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,14 +16,14 @@ use super::network::Class;
 use super::variable::Variable;
 use super::{FileLayer, Format, MOST_VARIABLES, too_many};
 
-/// Models within models deeper than this are no models.
+/// Most levels of nested groups.
 const DEEPEST: usize = 12;
-/// Groups looked into; a network of 1000 layers has some 2000.
+/// Most groups that are visited; a network of 1000 layers has about 2000.
 const MOST_GROUPS: usize = 40_000;
-/// State of training at the top of the file, not of the network.
+/// Groups at the top of the file with the state of training.
 const TRAINING: [&str; 3] = ["optimizer", "metrics", "_optimizer"];
 
-/// The layers that have weights: those of models within first, then by class and number.
+/// The layers with weights: those of nested models first, then by class and number.
 pub(super) fn layers(root: &Group, config: Option<&[u8]>) -> Result<Vec<FileLayer>, Error> {
     let mut walk = Walk { layers: Vec::new(), met: BTreeSet::new(), budget: MOST_VARIABLES };
     walk.group(root, "", 0)?;
@@ -40,9 +40,9 @@ pub(super) fn layers(root: &Group, config: Option<&[u8]>) -> Result<Vec<FileLaye
 
 struct Walk {
     layers: Vec<FileLayer>,
-    /// Addresses of the groups met: links may lead in circles.
+    /// Addresses of the visited groups, since links may be cyclic.
     met: BTreeSet<u64>,
-    /// Variables that may still be listed.
+    /// The variables that may still be listed.
     budget: usize,
 }
 
@@ -69,7 +69,7 @@ impl Walk {
     }
 }
 
-/// The layer whose group this is, when it has weights of its own.
+/// The layer of a group, if it has weights of its own.
 fn layer(group: &Group, path: &str, budget: &mut usize) -> Result<Option<FileLayer>, Error> {
     let wrong = |error: Error| Error::InvalidData(format!("`{path}`: {error}"));
     let vars = match group.group("vars") {
@@ -91,8 +91,8 @@ fn layer(group: &Group, path: &str, budget: &mut usize) -> Result<Option<FileLay
     Ok(Some(FileLayer::new(Format::Native, path.to_string(), name, variables)))
 }
 
-/// For the group of each layer with weights the layer's name, from the model's configuration: its list of layers is
-/// `model.layers`.
+/// The layer's name for each group of a layer with weights, from the model's configuration, which lists the layers as
+/// `model.layers` does.
 fn configured_names(config: &[u8]) -> Option<BTreeMap<String, String>> {
     let config: Value = serde_json::from_slice(config).ok()?;
     let mut counts = BTreeMap::new();

@@ -1,8 +1,8 @@
-//! A graph as Keras counts it: one layer where the graph has several, the variables that each layer owns, and the order
-//! in which Keras lists the layers.
+//! A graph as layers of Keras, each of which may be several of the graph, with the variables of each layer, and Keras'
+//! order of the layers.
 //!
-//! Older files hold the layers in that order and `.weights.h5` files number them by it, class by class. Keras sorts by
-//! depth, the longest way to the model's output, and among equals by the order in which a walk from the output meets
+//! Older files list the layers in that order, and `.weights.h5` files number them by it for each class. Keras sorts by
+//! depth, the longest path to the model's output, and among equals by the order in which a walk from the output visits
 //! them (`map_graph` in `keras/src/ops/function.py`).
 
 use std::cmp::Reverse;
@@ -34,12 +34,12 @@ impl Class {
         Self::Dense,
     ];
 
-    /// The class' name as Keras writes it in configurations.
+    /// The class' name in Keras' configurations.
     pub(super) fn name(self) -> &'static str {
         self.names().0
     }
 
-    /// The class' name as it begins automatic layer names and the groups of `.weights.h5` files.
+    /// The prefix of automatic layer names and of the groups in `.weights.h5` files.
     pub(super) fn prefix(self) -> &'static str {
         self.names().1
     }
@@ -57,18 +57,18 @@ impl Class {
     }
 }
 
-/// A variable of a Keras layer and the tensor of the graph that it becomes.
+/// The tensor of the graph that a variable of a Keras layer becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Slot {
     /// The tensor's name in the graph.
     pub(super) tensor: String,
     /// The tensor's shape in the graph, PyTorch's layout.
     pub(super) shape: Vec<usize>,
-    /// For each axis of the tensor the axis of Keras' array that it is.
+    /// For each axis of the tensor the axis of Keras' array.
     pub(super) axes: &'static [usize],
 }
 
-/// A layer with weights, as Keras has it.
+/// A Keras layer with weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Weighted {
     pub(super) name: String,
@@ -83,10 +83,10 @@ struct Node<'a> {
     inputs: Vec<usize>,
 }
 
-/// The layers with weights, in the order in which the family's code makes them, and Keras' orders of them.
+/// The layers with weights in the order of the family's code, and Keras' orders of them.
 pub(super) struct Network {
     pub(super) layers: Vec<Weighted>,
-    /// Indices into `layers` as `model.layers` has them: of the whole model, and of that with `include_top=False`.
+    /// Indices into `layers` in the order of `model.layers`: for the whole model, and with `include_top=False`.
     pub(super) orders: [Vec<usize>; 2],
 }
 
@@ -109,7 +109,7 @@ impl Network {
     }
 }
 
-/// One node a Keras layer, and the node that each layer of the graph belongs to.
+/// One node for each Keras layer, and the node of each layer of the graph.
 fn contract(graph: &Graph) -> (Vec<Node<'_>>, Vec<usize>) {
     let mut nodes: Vec<Node> = Vec::new();
     let mut by_name = BTreeMap::new();
@@ -173,8 +173,8 @@ fn weighted(graph: &Graph, node: &Node) -> Option<Weighted> {
     Some(Weighted { name: node.name.to_string(), class, slots })
 }
 
-/// Whether Keras has the layer as a `DepthwiseConv2D`. Those of `keras.applications` have no bias: with one,
-/// ConvNeXt's, it is a `Conv2D` in groups.
+/// Whether the layer is a `DepthwiseConv2D` in Keras. Those of `keras.applications` have no bias: ConvNeXt's with bias
+/// is a `Conv2D` with groups.
 fn is_depthwise(op: Op) -> bool {
     matches!(op, Op::Conv { groups, out, bias: false, .. } if groups > 1 && groups == out)
 }

@@ -1,8 +1,8 @@
 //! Pairs the layers of a file with those of the network.
 //!
-//! Chosen names say it themselves (today's, or those of the first ResNets). Names that Keras made up depend on what its
-//! session had built before, so they are never compared: as Keras does, the layers are taken in the order of
-//! `model.layers` instead, when their number and all shapes agree, and by the rank of their numbers when they do not.
+//! Layers with explicit names are paired by name (the current one, or that of the first ResNets). Automatic names
+//! depend on the layers that the session built before, so they are not compared: as in Keras, these layers are paired
+//! in the order of `model.layers` if their number and all shapes match, else in the order of their numbers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use super::network::{Class, Network, Slot, Weighted};
 use super::variable::Variable;
 use super::{FileLayer, names};
 
-/// For each layer of the file the index of the network's layer, where it has one: of the layers that are `meant`, and
-/// of a classifier that stands elsewhere.
+/// For each layer of the file the index of the network's layer, if it has one: for the layers that are `meant`, and for
+/// a classifier elsewhere.
 pub(super) fn pair(
     file: &[Arc<FileLayer>],
     network: &Network,
@@ -21,7 +21,7 @@ pub(super) fn pair(
     let meant: Vec<bool> = file.iter().map(|layer| meant(layer)).collect();
     let named = by_name(file, network, &meant);
     let mut pairs = named.clone();
-    // older files have one order for all layers, newer ones an order for each class
+    // older files have one order for all layers, newer ones one for each class
     let lanes: BTreeMap<Option<&str>, Vec<usize>> =
         (0..file.len()).filter(|&layer| meant[layer]).fold(BTreeMap::new(), |mut lanes, layer| {
             lanes.entry(file[layer].lane()).or_default().push(layer);
@@ -58,8 +58,8 @@ fn by_name(file: &[Arc<FileLayer>], network: &Network, meant: &[bool]) -> Vec<Op
     file.iter().zip(meant).map(|(layer, meant)| meant.then(|| find(layer)).flatten()).collect()
 }
 
-/// The network's layers for the `members` of a lane, when those of one of Keras' orders agree with as many that follow
-/// one another, in shapes and with the names.
+/// The network's layers for the `members` of a lane, if one of Keras' orders matches consecutive members in shapes and
+/// names.
 fn in_order(
     file: &[Arc<FileLayer>],
     network: &Network,
@@ -75,7 +75,7 @@ fn in_order(
     if order.is_empty() || members.len() < order.len() {
         return None;
     }
-    // before the network's layers may stand those that prepare its input, behind them a head
+    // layers that prepare the input may come before the network's layers, a head after them
     let first = (0..=members.len() - order.len()).find(|&first| members[first..].iter().zip(&order).all(agree))?;
     let before = std::iter::repeat_n(None, first);
     let found = before.chain(order.into_iter().map(Some)).chain(std::iter::repeat(None));
@@ -89,8 +89,8 @@ fn fits(layer: &FileLayer, expected: &Weighted) -> bool {
     layer.variables.len() == expected.slots.len() && layer.variables.iter().zip(&expected.slots).all(same)
 }
 
-/// The k-th number of a class in the file is the k-th in the network, when there are as many; of more, those that
-/// follow one another and have the shapes of the network's.
+/// Pairs the k-th number of a class in the file with the k-th in the network, if there are as many; if the file has
+/// more, consecutive ones with the shapes of the network's.
 fn by_number(file: &[Arc<FileLayer>], network: &Network, members: &[usize], pairs: &mut [Option<usize>]) {
     let mut taken = vec![false; network.layers.len()];
     pairs.iter().flatten().for_each(|&index| taken[index] = true);
@@ -128,8 +128,8 @@ fn by_number(file: &[Arc<FileLayer>], network: &Network, members: &[usize], pair
     }
 }
 
-/// A classifier of other classes has no name that says so in some files. Where one layer of a class is left over on
-/// either side they are taken for each other, so that the error tells both shapes.
+/// A classifier with other classes has an automatic name in some files. If exactly one layer of a class is left on both
+/// sides, they are paired, so that an error shows both shapes.
 fn last_of_a_class(file: &[Arc<FileLayer>], network: &Network, pairs: &mut [Option<usize>]) {
     let mut taken = vec![false; network.layers.len()];
     pairs.iter().flatten().for_each(|&index| taken[index] = true);
@@ -138,7 +138,7 @@ fn last_of_a_class(file: &[Arc<FileLayer>], network: &Network, pairs: &mut [Opti
             layer.lane() == Some(class.prefix())
                 || layer.name.as_deref().and_then(names::automatic).is_some_and(|(found, _)| found == class)
         };
-        // a classifier is that of the network when nothing that has weights stands between
+        // a dense classifier is the network's only if no other layer with weights is left
         let between = |layer: &FileLayer| {
             let name = layer.lane().or(layer.name.as_deref()).unwrap_or_default();
             class == Class::Dense && !name.starts_with("normalization")

@@ -1,5 +1,5 @@
-//! Where the HDF5 bytes are: a file of its own, or `model.weights.h5` in the zip that a `.keras` file is. Nothing is
-//! read but the ranges that are asked for.
+//! The source of the HDF5 bytes: a file, or `model.weights.h5` in a `.keras` file, which is a zip. Only the requested
+//! ranges are read.
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -15,17 +15,17 @@ use crate::weights::WeightError;
 const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 const WEIGHTS: &str = "model.weights.h5";
 const CONFIG: &str = "config.json";
-/// The largest `config.json` that is read; that of a network of 500 layers has half a megabyte.
+/// Most bytes of `config.json`; that of a network of 500 layers has half a megabyte.
 const LARGEST_CONFIG: u64 = 64 << 20;
-/// The most bytes that a `model.weights.h5` packed to `length` may unpack to: floats pack badly, zeros of an optimiser
-/// well.
+/// Most bytes that a `model.weights.h5` of `length` compressed bytes may have: floats compress badly, zeros of an
+/// optimiser well.
 const fn largest_weights(length: u64) -> u64 {
     length.saturating_mul(4).saturating_add(64 << 20)
 }
-/// The largest piece of a chunked variable: h5py's are a megabyte or so.
+/// Most bytes of a chunk of a variable: h5py's have about a megabyte.
 const LARGEST_CHUNK: usize = 256 << 20;
 
-/// The open HDF5 file, and the model's configuration where it is beside it.
+/// The open HDF5 file, and the model's configuration if the zip has it.
 pub(super) struct Opened {
     pub(super) hdf5: Hdf5File,
     pub(super) config: Option<Vec<u8>>,
@@ -37,7 +37,7 @@ pub(in crate::weights) fn is_keras(path: &Path) -> bool {
     is_hdf5(&mut file).unwrap_or(false) || ZipArchive::new(file).is_ok_and(|zip| zip.index_for_name(WEIGHTS).is_some())
 }
 
-/// The signature stands at 0, or behind a block of the user's at 512, 1024, 2048, …
+/// The signature is at byte 0, or after a user block at 512, 1024, 2048, …
 fn is_hdf5(file: &mut fs::File) -> io::Result<bool> {
     let length = file.seek(SeekFrom::End(0))?;
     let mut at = 0;
@@ -53,7 +53,7 @@ fn is_hdf5(file: &mut fs::File) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Opens the HDF5 file at `path` or in it.
+/// Opens the HDF5 file at `path`, or in the zip at `path`.
 pub(super) fn open(path: &Path) -> Result<Opened, WeightError> {
     let unread = |error| WeightError::Read { path: path.to_path_buf(), error };
     let unsound = |reason: String| WeightError::Format { place: path.display().to_string(), reason };
@@ -67,13 +67,13 @@ pub(super) fn open(path: &Path) -> Result<Opened, WeightError> {
         let config = config(&mut zip);
         (unpacked(zip, path, &unsound)?, config)
     };
-    // every value is read once: there is nothing to cache
+    // every value is read once, so that a cache is useless
     let options = OpenOptions::default().with_chunk_cache_bytes(0).with_max_chunk_bytes(LARGEST_CHUNK);
     let hdf5 = Hdf5File::from_storage_with_options(storage, options).map_err(|error| unsound(error.to_string()))?;
     Ok(Opened { hdf5, config })
 }
 
-/// The configuration, when it is there and can be read: it only tells names.
+/// The configuration, if it can be read; it is needed only for names.
 fn config(zip: &mut ZipArchive<fs::File>) -> Option<Vec<u8>> {
     let entry = zip.by_name(CONFIG).ok()?;
     let mut bytes = Vec::new();
@@ -81,8 +81,7 @@ fn config(zip: &mut ZipArchive<fs::File>) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The weights in a zip: where they are when they are stored as they are, unpacked into a temporary file when they are
-/// not.
+/// The weights in a zip: read in place if they are stored, else decompressed into a temporary file.
 fn unpacked(
     mut zip: ZipArchive<fs::File>,
     path: &Path,
@@ -106,7 +105,7 @@ fn unpacked(
     let (packed, most) = (entry.compressed_size(), largest_weights(entry.compressed_size()));
     let too_large =
         || unsound(format!("`{WEIGHTS}` unpacks from {packed} bytes to more than {most}, which no weights do"));
-    // the length that it states need not be true
+    // the stated length may be wrong
     if entry.size() > most {
         return Err(too_large());
     }

@@ -1,4 +1,5 @@
-//! Files that Keras wrote, and variants of them, against the formula that filled them: `tests/golden/keras_files.py`.
+//! Compares files that Keras wrote, and variants of them, with the formula that filled them:
+//! `tests/golden/keras_files.py`.
 
 mod hostile;
 
@@ -18,7 +19,7 @@ fn golden(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// The file in a folder of its own.
+/// Writes the file into a temporary folder.
 fn unpacked(name: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
@@ -33,7 +34,7 @@ fn matched(name: &str, graph: &Graph) -> BTreeMap<String, Tensor> {
     file.match_to(graph, &[], None).unwrap_or_else(|error| panic!("{name}: {error}")).0
 }
 
-/// `named()` of the script, its layers called by `name`.
+/// `named()` of the script; `name` may change the names of its layers.
 fn named(name: impl Fn(&str) -> String) -> Graph {
     let (mut g, x) = Builder::new(3, 6, 6);
     let conv = Conv::new(4).kernel(3).pad(1).bias();
@@ -95,19 +96,19 @@ fn plain(name: &str) -> String {
     name.to_string()
 }
 
-/// The value at place `at` of the k-th variable, as the script has it.
+/// The value at index `at` of the k-th variable, as in the script.
 fn value(k: usize, at: usize) -> f32 {
     ((7 * at + 13 * k) % 256) as f32 / 64.0 - 2.0
 }
 
-/// The expected tensor of a layer's kind: the place in Keras' array of each place, one axis at a time.
+/// The expected values of the k-th variable in the layout of the tensor.
 fn expected(op: Op, shape: &[usize], k: usize) -> Vec<f32> {
     match (op, shape) {
         (Op::Conv { groups, .. }, &[o, i, kh, kw]) => {
             let mut values = Vec::new();
             for (o_at, i_at) in (0..o).flat_map(|o_at| (0..i).map(move |i_at| (o_at, i_at))) {
                 for position in 0..kh * kw {
-                    // of a filter a channel both are the same
+                    // Keras' index: (in, out), or for depthwise (channels, 1)
                     let channel = if groups > 1 { o_at * i + i_at } else { i_at * o + o_at };
                     values.push(value(k, position * o * i + channel));
                 }
@@ -121,7 +122,8 @@ fn expected(op: Op, shape: &[usize], k: usize) -> Vec<f32> {
     }
 }
 
-/// Every tensor of the network is there with its values, save those of the layers `left_out`, and nothing else is.
+/// Asserts that the file gives exactly the tensors of the network with their values, without those of the layers
+/// `left_out`.
 fn assert_exact(name: &str, graph: &Graph, left_out: &[&str]) {
     let mut tensors = matched(name, graph);
     let mut k = 0;
@@ -156,7 +158,7 @@ fn layer_norms_and_layers_in_a_sequential_are_found() {
     for name in ["convnext.h5", "convnext.weights.h5", "convnext.keras"] {
         assert_exact(name, &convnext(), &[]);
     }
-    // the norm behind the mean has a name of its own with the classifier on top alone
+    // the norm after the mean has a name only in the model with the classifier on top
     for name in ["convnext_notop.h5", "convnext_notop.weights.h5", "convnext_old.h5"] {
         assert_exact(name, &convnext(), &["net_head_dense"]);
     }
@@ -184,7 +186,7 @@ fn a_network_that_is_a_layer_of_another_model_is_found() {
 
 #[test]
 fn a_network_is_found_below_a_head_of_any_kind() {
-    // in a model behind layers that prepare the input, in one beside them, and grown into one with its head
+    // the network in a model after layers that prepare the input, in a sequential model, and extended by a head
     for kind in ["functional", "sequential", "flat"] {
         for ending in ["h5", "weights.h5", "keras"] {
             let name = format!("{kind}_head.{ending}");

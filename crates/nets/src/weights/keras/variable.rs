@@ -1,7 +1,6 @@
-//! A variable of a Keras file: its shape and type are known when the file is opened, its values are read when they are
-//! asked for.
+//! A variable of a Keras file: its shape and type are known when the file is opened, its values are read on demand.
 //!
-//! A kernel is read slab by slab and each slab put where the graph's layout has it, so that reading takes little more
+//! A kernel is read in slabs, each of which is transposed into the graph's layout, so that reading needs little more
 //! memory than the tensor.
 
 use hdf5_reader::error::Error;
@@ -10,27 +9,26 @@ use hdf5_reader::{Dataset, Datatype, H5Type, SliceInfo, SliceInfoElem};
 use crate::weights::WeightError;
 use crate::weights::tensors::Element;
 
-/// Bytes read at a time, save where one row of the first axis is more.
+/// Bytes of f32 that are read at a time; more if one row of the first axis has more.
 const SLAB: usize = 16 << 20;
-/// The largest variable that is read, in bytes of f32: five times the largest of any known network (VGG's first dense
-/// layer, 0.4 GB).
+/// Most bytes of f32 of a variable: five times the largest of any known network (VGG's first dense layer, 0.4 GB).
 const LARGEST: usize = 2 << 30;
-/// Deflate makes at most 1032 bytes of one.
+/// Deflate expands a byte to at most 1032.
 const MOST_UNPACKED: u64 = 1032;
 
-/// A variable and where it is.
+/// A variable and its dataset.
 pub(super) struct Variable {
     /// Its name in its layer: `conv1_conv/kernel:0`, `0`.
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
     dataset: Dataset,
-    /// The type of its values, or in words why it cannot be a weight.
+    /// The type of its values, or the name of a type that is not read.
     kind: Result<Element, String>,
 }
 
 impl Variable {
-    /// The variable that `dataset` holds; its values stay in the file, which has `file_length` bytes. A shape that
-    /// these cannot fill is damaged or malicious.
+    /// The variable in `dataset`; its values stay in the file, which has `file_length` bytes. A shape that does not fit
+    /// into the file is an error: the file is damaged or malicious.
     pub(super) fn new(name: String, dataset: Dataset, file_length: u64) -> Result<Self, Error> {
         let kind = kind(&dataset)?;
         let size = dataset.raw_element_size()? as u64;
@@ -44,12 +42,12 @@ impl Variable {
         Ok(Self { name, shape: sizes.collect(), dataset, kind })
     }
 
-    /// Whether it may hold weights at all: counters and the seeds of random layers do not.
+    /// Whether it may be a weight: counters and the seeds of random layers are not.
     pub(super) fn is_weight(&self) -> bool {
         !self.shape.is_empty() && self.kind.is_ok()
     }
 
-    /// Its values in f32, row-major after its axes were put in the order `axes`.
+    /// Its values in f32, row-major with the axes in the order `axes`.
     pub(super) fn values(&self, axes: &[usize], place: &str) -> Result<Vec<f32>, WeightError> {
         let read = |reason: String| WeightError::Format { place: place.to_string(), reason };
         let read = |reason: String| read(format!("variable `{}`: {reason}", self.name));
@@ -88,7 +86,7 @@ impl Variable {
         Ok(out)
     }
 
-    /// Whole chunks, so that none is unpacked twice.
+    /// Rows of a slab: whole chunks, so that none is decompressed twice.
     fn rows_at_a_time(&self, into: &Scatter) -> usize {
         let rows = (SLAB / 4 / into.row.max(1)).max(1);
         let chunk = self.dataset.chunks().and_then(|chunk| chunk.first().copied()).unwrap_or(1).max(1) as usize;
@@ -96,19 +94,19 @@ impl Variable {
     }
 }
 
-/// Where the values of an array go when its axes change places.
+/// The places of an array's values after its axes are permuted.
 struct Scatter {
-    /// Values in all, rows of the first axis, values in a row.
+    /// Number of values, rows of the first axis, values in a row.
     len: usize,
     rows: usize,
     row: usize,
     shape: Vec<usize>,
-    /// For each axis of the source how far apart its neighbours lie in the result.
+    /// The stride of each axis of the source in the result.
     steps: Vec<usize>,
 }
 
 impl Scatter {
-    /// Nothing where the array is too large to be read, or `axes` does not name each of its axes once.
+    /// None if the array is too large, or `axes` is not a permutation.
     fn new(shape: &[usize], axes: &[usize]) -> Option<Self> {
         let len = shape.iter().try_fold(1_usize, |len, &size| len.checked_mul(size))?;
         let mut sorted = axes.to_vec();
@@ -126,10 +124,11 @@ impl Scatter {
         Some(Self { len, rows, row: len.checked_div(rows).unwrap_or(0), shape: shape.to_vec(), steps })
     }
 
-    /// Puts the rows from `first` on into the result. Tiles, since one side of a transposition always strides.
+    /// Writes the rows of `slab`, from `first` on, to the result; in tiles, since reads or writes of a transposition
+    /// are strided.
     fn place<T: Clone>(&self, slab: &[T], first: usize, widen: impl Fn(T) -> f32, out: &mut [f32]) {
         const TILE: usize = 16;
-        // the array as planes of h × w, whatever its number of axes; the first axis may be h itself
+        // the array as planes of h × w; with two axes, a slab is a part of the only plane
         let [.., h, w] = self.shape[..] else {
             let step = self.steps.first().copied().unwrap_or(1);
             slab.iter().enumerate().for_each(|(i, value)| out[(first + i) * step] = widen(value.clone()));
@@ -153,7 +152,7 @@ impl Scatter {
         }
     }
 
-    /// Where the plane of the last two axes with this number begins in the result.
+    /// The offset in the result of a plane of the last two axes.
     fn start_of(&self, mut plane: usize, outer: usize) -> usize {
         let mut start = 0;
         for axis in (0..outer).rev() {
@@ -164,7 +163,7 @@ impl Scatter {
     }
 }
 
-/// The bits of a 16-bit float, whatever HDF5 calls them.
+/// The bits of a 16-bit float, for any HDF5 type of two bytes.
 #[derive(Clone, Copy)]
 struct Bits(u16);
 
@@ -185,12 +184,12 @@ impl H5Type for Bits {
 }
 
 fn kind(dataset: &Dataset) -> Result<Result<Element, String>, Error> {
-    // Keras marks bfloat16 so: h5py has no such type and stores two opaque bytes
+    // Keras marks bfloat16 by an attribute: h5py has no such type and stores two opaque bytes
     let marked = || dataset.attribute("dtype").and_then(|dtype| dtype.read_string()).is_ok_and(|it| it == "bfloat16");
     Ok(match dataset.dtype() {
         Datatype::FloatingPoint { size: 4, .. } => Ok(Element::F32),
         Datatype::FloatingPoint { size: 8, .. } => Ok(Element::F64),
-        // the size of the exponent stands in byte 13 of the type's message
+        // byte 13 of the type's message is the size of the exponent
         Datatype::FloatingPoint { size: 2, .. } => match dataset.raw_datatype()?.get(13) {
             Some(5) => Ok(Element::F16),
             Some(8) => Ok(Element::BF16),
@@ -214,7 +213,7 @@ mod tests {
         for axes in [[3, 2, 0, 1], [2, 3, 0, 1], [0, 1, 2, 3], [1, 3, 2, 0]] {
             let into = Scatter::new(&shape, &axes).expect("small");
             let mut out = vec![0.0; into.len];
-            // one slab for each row of the first axis
+            // one slab for each row
             for (first, slab) in source.chunks(into.row).enumerate() {
                 into.place(slab, first, |value| value as f32, &mut out);
             }

@@ -1,7 +1,7 @@
-//! The objects of a pickle: in one flat list, by number, so that cycles, sharing and depth cost nothing and nothing is
-//! dropped recursively. Texts are ranges of the pickle's own bytes.
+//! The objects of a pickle in one flat list with indices, so that cycles, sharing and depth cost nothing and no drop is
+//! recursive. Texts are ranges of the pickle's bytes.
 
-/// A value: small ones themselves, others by their number in the [`Heap`].
+/// A small value, or the index of a node in the [`Heap`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value {
     None,
@@ -10,7 +10,7 @@ pub(super) enum Value {
     /// Text, bytes, and integers of more than eight bytes.
     Text(Span),
     Node(u32),
-    /// Something of no interest, such as a float.
+    /// A value that is not needed, such as a float.
     Opaque,
 }
 
@@ -27,16 +27,16 @@ pub(super) enum Node {
     /// Sets are lists here.
     List(Vec<Value>),
     Tuple(Vec<Value>),
-    /// In the order of insertion; a key may stand twice, and then the last one counts.
+    /// In the order of insertion; if a key occurs twice, the last value counts.
     Dict(Vec<(Value, Value)>),
     /// A class or a function by name.
     Global {
         module: Span,
         name: Span,
     },
-    /// Something outside the pickle, by its identifier: a storage.
+    /// The identifier of an object outside the pickle: a storage.
     Persistent(Value),
-    /// The value that `function` would give for `args`.
+    /// The result of a call of `function` with `args`, which is not executed.
     Call {
         function: Value,
         args: Value,
@@ -53,7 +53,7 @@ pub(super) struct Heap {
 
 impl Heap {
     pub(super) fn add(&mut self, node: Node) -> Value {
-        // fewer nodes than instructions, fewer instructions than bytes, fewer bytes than 2^32
+        // fits: there are fewer nodes than instructions, fewer instructions than bytes, fewer bytes than 2^32
         let index = self.nodes.len() as u32;
         self.nodes.push(node);
         Value::Node(index)
@@ -70,7 +70,7 @@ impl Heap {
         self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
-    /// A text, when the value is one and is UTF-8.
+    /// The text of a value, if it is UTF-8.
     pub(super) fn text(&self, value: Value) -> Option<&str> {
         match value {
             Value::Text(span) => std::str::from_utf8(self.bytes_of(span)).ok(),
@@ -86,8 +86,8 @@ impl Heap {
         }
     }
 
-    /// The tensors and modules in a module of TorchScript, by name: its classes are `__torch__.…`, and the state of an
-    /// object stands in the place of its arguments.
+    /// The dictionary of tensors and modules of a TorchScript module: its class is `__torch__.…`, and the state of the
+    /// object has replaced its arguments.
     pub(super) fn module(&self, value: Value) -> Option<Value> {
         let Node::Call { function, args } = *self.node(value)? else { return None };
         let (class, _) = self.global(function)?;

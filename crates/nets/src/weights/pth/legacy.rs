@@ -15,7 +15,7 @@ use super::{Content, Fault, instructions};
 
 /// 0x1950a86a20f9469cfc6c, little endian.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-/// The only protocol there is.
+/// The only version of the format.
 const PROTOCOL: i64 = 1001;
 
 /// Whether a file starts with the pickle of the magic number.
@@ -28,7 +28,7 @@ fn is_magic(heap: &Heap, value: Value) -> bool {
     matches!(value, Value::Text(span) if heap.bytes_of(span) == MAGIC)
 }
 
-/// Reads the pickles and the places of the storages.
+/// Reads the pickles and finds the storages.
 pub(super) fn read(file: &mut File) -> Result<Content, Fault> {
     let length = file.metadata()?.len();
     let mut source = &mut *file;

@@ -1,13 +1,13 @@
-//! PyTorch's weight files (`.pth`, `.pt`, `.bin`) → f32 tensors, read when they are asked for. What `torch.save` writes
-//! is a pickle that describes the tensors, and the bytes of their storages, in one of two formats:
+//! PyTorch's weight files (`.pth`, `.pt`, `.bin`) → f32 tensors, read on demand. `torch.save` writes a pickle that
+//! describes the tensors, and the bytes of their storages, in one of two formats:
 //!
 //! * since PyTorch 1.6 a zip: `<prefix>/data.pkl`, `<prefix>/data/<key>` for each storage (`zip.rs`); a TorchScript
 //!   program is such a zip with its code beside them;
 //! * before, one pickle after the other, then the storages (`legacy.rs`).
 //!
-//! The pickle is read as data (`pickle.rs`, `heap.rs`), the tensors are found in it (`state.rs`) and laid over the
-//! storages (`storage.rs`). No code of a file is run. A file may be anybody's: lengths are checked before anything is
-//! allocated, and what is allocated is bounded by [`limit`]. The formats are those of `torch/serialization.py` and
+//! The pickle is read as data (`pickle.rs`, `heap.rs`), the tensors are found in it (`state.rs`) and read from the
+//! storages (`storage.rs`). No code of a file is executed. Files are not trusted: lengths are checked before memory is
+//! allocated, and allocations are bounded by [`limit`]. The formats are those of `torch/serialization.py` and
 //! `torch/_utils.py`.
 
 mod heap;
@@ -30,18 +30,17 @@ use crate::files::regular;
 use heap::{Heap, Value};
 use storage::Storage;
 
-/// The most bytes that a tensor of a file of `length` bytes may take: half precision doubles, and small files may
-/// expand a little.
+/// Most bytes of a tensor from a file of `length` bytes: half precision doubles, and small files may expand a little.
 const fn limit(length: u64) -> u64 {
     length.saturating_mul(4).saturating_add(64 << 20)
 }
 
-/// The most instructions of the pickles of a file of `length` bytes: each takes up to about 128 bytes of memory.
+/// Most instructions of the pickles of a file of `length` bytes: each takes up to about 128 bytes of memory.
 const fn instructions(length: u64) -> u64 {
     (1 << 19) + length / 32
 }
 
-/// The fault of a file.
+/// An error of a file.
 #[derive(Debug)]
 enum Fault {
     Io(io::Error),
@@ -50,7 +49,7 @@ enum Fault {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        // the complaint of a decoder
+        // a decoder reports damaged data with these kinds
         match error.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Fault::Unsound(error.to_string()),
             _ => Fault::Io(error),
@@ -84,29 +83,29 @@ struct Content {
     heap: Heap,
     /// The object that was saved.
     top: Value,
-    /// Where the bytes of the storages are, by key.
+    /// The storages by key.
     storages: BTreeMap<String, Storage>,
 }
 
-/// The formats, by content.
+/// The formats, recognised by content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Zip,
     Legacy,
-    /// Of the first months of PyTorch (before 0.2).
+    /// The format of PyTorch before 0.2.
     Tar,
 }
 
-/// Whether the file at `path` was written by `torch.save`, whole or not.
+/// Whether the file at `path` was written by `torch.save`, even if it is truncated.
 pub(super) fn is_pth(path: &Path) -> Result<bool, WeightError> {
     let open = || Ok(format(&mut regular::open(path)?)?.is_some());
     open().map_err(|fault: Fault| fault.of(path))
 }
 
-/// The tensors of the file at `path`, each under its way to it: `conv1.weight` in a state dict,
+/// The tensors of the file at `path`, each under its path in the saved object: `conv1.weight` in a state dict,
 /// `state_dict.module.conv1.weight` in a checkpoint.
 ///
-/// Floats of 16 to 64 bits become f32. Of integers and other types only the shape is kept: their values are a
+/// Floats of 16 to 64 bits become f32. Tensors of other types have only a shape: reading their values is a
 /// [`WeightError::Dtype`].
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
     let content = || {
@@ -128,7 +127,7 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError>
     state::tensors(&content, file).map_err(|fault| fault.of(path))
 }
 
-/// The format of a file, left at its beginning.
+/// The format of a file; the file is rewound.
 fn format(file: &mut File) -> Result<Option<Format>, Fault> {
     let mut start = Vec::new();
     file.take(512).read_to_end(&mut start)?;
@@ -144,7 +143,7 @@ fn format(file: &mut File) -> Result<Option<Format>, Fault> {
     Ok(format)
 }
 
-/// Whether a tar file starts with one of the members that PyTorch wrote.
+/// Whether the file is a tar that starts with one of PyTorch's members.
 fn is_tar(start: &[u8]) -> bool {
     let members: [&[u8]; 4] = [b"sys_info\0", b"pickle\0", b"storages\0", b"tensors\0"];
     start.get(257..262) == Some(b"ustar") && members.iter().any(|name| start.starts_with(name))

@@ -1,9 +1,8 @@
-//! Python's pickles as data: the instructions that `torch.save` writes build lists, dictionaries and calls by name, and
-//! nothing is ever called.
+//! Reads Python's pickles as data: the instructions that `torch.save` writes build lists, dictionaries and named calls;
+//! no call is executed.
 //!
-//! The instructions mean what Python's `pickletools` says of them (protocols 2 to 5; the textual ones of protocols 0
-//! and 1, which torch does not write, are refused). No object is ever copied: memory is bounded by the number of
-//! instructions.
+//! The instructions are those of Python's `pickletools` (protocols 2 to 5; the textual ones of protocols 0 and 1, which
+//! torch does not write, are refused). No object is copied: memory is bounded by the number of instructions.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -11,7 +10,7 @@ use std::io::Read;
 use super::Fault;
 use super::heap::{Heap, Node, Span, Value};
 
-/// The most bytes that the pickles of a file may have: their texts are kept.
+/// Most bytes of the pickles of a file; they are kept in memory for their texts.
 pub(super) const MAX_BYTES: usize = 64 << 20;
 /// The bytes that are read at a time.
 const CHUNK: usize = 1 << 16;
@@ -20,20 +19,20 @@ const CHUNK: usize = 1 << 16;
 pub(super) struct Unpickler<'a> {
     source: &'a mut dyn Read,
     heap: Heap,
-    /// The next instruction.
+    /// The position of the next byte.
     at: usize,
-    /// The most bytes to read.
+    /// Most bytes to read.
     room: usize,
-    /// The most instructions that are still followed.
+    /// The instructions that may still be executed.
     budget: u64,
     stack: Vec<Value>,
-    /// Heights of the stack.
+    /// The heights of the stack at its marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
 }
 
 impl<'a> Unpickler<'a> {
-    /// Pickles that `source` holds from its beginning, of no more than `room` bytes and `budget` instructions together.
+    /// A reader of the pickles in `source`, of no more than `room` bytes and `budget` instructions together.
     pub(super) fn new(source: &'a mut dyn Read, room: u64, budget: u64) -> Self {
         let room = usize::try_from(room).map_or(MAX_BYTES, |room| room.min(MAX_BYTES));
         let (heap, stack, marks, memo) = Default::default();
@@ -112,7 +111,7 @@ impl<'a> Unpickler<'a> {
         }))
     }
 
-    /// Instructions that move values about and put them together. False: it is none of them.
+    /// Executes an instruction that moves values or builds containers; false for other instructions.
     fn container(&mut self, opcode: u8) -> Result<bool, Fault> {
         match opcode {
             // the protocol, and the length of a frame
@@ -161,7 +160,7 @@ impl<'a> Unpickler<'a> {
         Ok(true)
     }
 
-    /// Instructions that in Python would run something. False: it is none of them.
+    /// Executes an instruction that in Python calls a function; false for other instructions.
     fn call(&mut self, opcode: u8) -> Result<bool, Fault> {
         let value = match opcode {
             // the state of an object
@@ -203,7 +202,7 @@ impl<'a> Unpickler<'a> {
         Ok(true)
     }
 
-    /// The value that a call stands for: torch writes dictionaries and sizes as calls.
+    /// The value of a call: torch writes dictionaries and sizes as calls.
     fn result(&mut self, function: Value, args: Value) -> Value {
         let known = match (self.heap.global(function), self.heap.sequence(args)) {
             (Some(("collections", "OrderedDict")), Some([])) => Some(Node::Dict(Vec::new())),
@@ -237,7 +236,7 @@ impl<'a> Unpickler<'a> {
         self.gather(Node::Tuple)
     }
 
-    /// Appends to the list on top; objects of classes have items too, of no interest.
+    /// Appends to the list on top of the stack; the items of class instances are not needed.
     fn append(&mut self, items: &[Value]) -> Result<(), Fault> {
         if let Some(Node::List(list)) = self.top_node()? {
             list.extend_from_slice(items);
@@ -245,7 +244,7 @@ impl<'a> Unpickler<'a> {
         Ok(())
     }
 
-    /// Puts keys and values by turns into the dictionary on top.
+    /// Inserts alternating keys and values into the dictionary on top of the stack.
     fn insert(&mut self, items: &[Value]) -> Result<(), Fault> {
         let (pairs, []) = items.as_chunks() else { return Err("its pickle has a key without a value".into()) };
         if let Some(Node::Dict(dict)) = self.top_node()? {
@@ -284,11 +283,11 @@ impl<'a> Unpickler<'a> {
             .ok_or_else(|| format!("its pickle recalls object {index}, which it never made").into())
     }
 
-    /// An integer after its length, which is itself an integer of `width` bytes.
+    /// An integer that follows its length, an integer of `width` bytes.
     fn long(&mut self, width: usize) -> Result<Value, Fault> {
         let span = self.counted_span(width)?;
         let digits = self.heap.bytes_of(span);
-        // two's complement: the sign is repeated
+        // sign extension of two's complement
         let negative = digits.last().is_some_and(|&byte| byte >= 0x80);
         let mut wide = [if negative { 0xff } else { 0 }; 8];
         let Some(low) = wide.get_mut(..digits.len()) else { return Ok(Value::Text(span)) };

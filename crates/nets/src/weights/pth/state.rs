@@ -1,4 +1,4 @@
-//! Tensors among the objects of a pickle: where they stand, and which elements of which storage each of them has.
+//! Finds the tensors among the objects of a pickle, and the elements of the storage that each of them covers.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -12,19 +12,17 @@ use super::{Content, Fault, limit};
 use crate::weights::tensors::{Element, SharedFile, unreadable};
 use crate::weights::{Tensor, WeightError};
 
-/// Dictionaries and lists within one another that are looked into: `checkpoint["model"]["state_dict"]["student"]` and
-/// one more.
+/// Most levels of nested dictionaries and lists: `checkpoint["model"]["state_dict"]["student"]` and one more.
 const DEPTH: usize = 4;
-/// Modules of a TorchScript program within one another: `visual.transformer.resblocks.0.attn.out_proj` are six.
+/// Most levels of nested TorchScript modules: `visual.transformer.resblocks.0.attn.out_proj` are six.
 const MODULES: usize = 16;
-/// Tensors, dictionaries and lists that a file may hold, and values of any kind that are looked at on the way: a
-/// hundred times those of a network with its optimiser and a long history of its training. A small file can name one
-/// over and over.
+/// Most tensors, dictionaries and lists, and most values of any kind, that are visited in a file: a hundred times those
+/// of a network with its optimiser and a long training history. A small file can refer to one object many times.
 const MOST_TENSORS: usize = 200_000;
 const MOST_VALUES: usize = 20_000_000;
-/// More dimensions than any weight has.
+/// Most dimensions of a tensor; no weight has as many.
 const MAX_DIMS: usize = 16;
-/// Parameters that hold parameters that hold ... a tensor.
+/// Most levels of nested parameters around a tensor.
 const MAX_WRAPS: usize = 8;
 
 /// An element type.
@@ -36,8 +34,8 @@ pub(super) struct Dtype {
     element: Option<Element>,
 }
 
-/// A class of storages, the name of its elements' type under `torch.`, how it is shown, bytes of an element, and how it
-/// is read.
+/// A storage class, the name of its element type under `torch.`, its name in messages, the bytes of an element, and how
+/// it is read.
 type DtypeRow = (&'static str, &'static str, &'static str, usize, Option<Element>);
 
 #[rustfmt::skip]
@@ -59,7 +57,7 @@ const DTYPES: [DtypeRow; 28] = [
     ("QInt32Storage",        "qint32",          "qint32",          4,  None),
     ("QUInt4x2Storage",      "quint4x2",        "quint4x2",        1,  None),
     ("QUInt2x4Storage",      "quint2x4",        "quint2x4",        1,  None),
-    // bytes whose type the tensor names
+    // bytes; the tensor names their type
     ("UntypedStorage",       "uint8",           "u8",              1,  None),
     ("",                     "uint16",          "u16",             2,  None),
     ("",                     "uint32",          "u32",             4,  None),
@@ -83,12 +81,13 @@ pub(super) struct Named<'a> {
     pub key: &'a str,
     pub dtype: Dtype,
     pub elements: u64,
-    /// Its first element and its elements when it is a part of the storage of that key, as PyTorch before 0.4 had them.
+    /// First element and number of elements, if it is a part of the storage with that key, as in PyTorch before 0.4.
     part: Option<(u64, u64)>,
 }
 
-/// Takes a persistent identifier apart: ("storage", class, key, device, elements), and in the legacy format perhaps a
-/// part of it: (key of the part, first element, elements). `None`: something else, such as the source of a class.
+/// Parses a persistent identifier: ("storage", class, key, device, elements), and in the legacy format optionally a
+/// part of it: (key of the part, first element, elements). `None`: it is no storage but, for example, the source of a
+/// class.
 pub(super) fn persistent(heap: &Heap, identifier: Value) -> Result<Option<Named<'_>>, Fault> {
     let Some(&[kind, class, key, _, elements, ref rest @ ..]) = heap.sequence(identifier) else { return Ok(None) };
     if heap.text(kind) != Some("storage") {
@@ -113,7 +112,7 @@ fn natural(value: Value) -> Option<u64> {
     }
 }
 
-/// The tensors of all dictionaries, lists and modules of TorchScript in what was saved, each under its way there:
+/// The tensors of all dictionaries, lists and TorchScript modules in the saved object, each under its path:
 /// `state_dict.conv1.weight`.
 pub(super) fn tensors(content: &Content, file: SharedFile) -> Result<BTreeMap<String, Tensor>, Fault> {
     let heap = &content.heap;
@@ -130,23 +129,23 @@ pub(super) fn tensors(content: &Content, file: SharedFile) -> Result<BTreeMap<St
     walk.named.into_iter().map(tensor).collect()
 }
 
-/// The way through the dictionaries and lists of a file.
+/// A walk through the dictionaries and lists of a file.
 struct Walk<'a> {
     heap: &'a Heap,
     named: Vec<(String, Call<'a>)>,
-    /// Tensors and containers, and values, that may still be met.
+    /// The tensors and containers, and the values, that may still be visited.
     tensors: usize,
     values: usize,
 }
 
 impl Walk<'_> {
-    /// Looks into `value`, which stands under `path` (with a dot behind it, save at the top), `depth` levels down.
+    /// Visits `value` at `path` (which ends in a dot, except at the top) and up to `depth` levels below it.
     fn value(&mut self, value: Value, path: &str, depth: usize) -> Result<(), Fault> {
         let heap = self.heap;
         match heap.node(heap.module(value).unwrap_or(value)) {
             Some(Node::Dict(pairs)) => {
                 for &(key, value) in pairs {
-                    // the numbers of an optimiser's parameters name no weights
+                    // integer keys, such as an optimiser's parameter numbers, name no weights
                     if let Some(key) = heap.text(key) {
                         self.member(value, path, &key, depth)?;
                     }
@@ -179,7 +178,7 @@ impl Walk<'_> {
     }
 }
 
-/// Why there are no tensors in what was saved.
+/// The reason why the saved object has no tensors.
 fn no_state_dict(heap: &Heap, top: Value) -> Fault {
     let inner = match heap.node(top) {
         Some(Node::Dict(pairs)) => pairs.iter().map(|&(_, value)| value).collect(),
@@ -196,7 +195,7 @@ fn no_state_dict(heap: &Heap, top: Value) -> Fault {
                         instead"
                     .into();
             }
-            // the options of a training are no model
+            // options of a training are not taken for a model
             Some((module, _))
                 if ["argparse", "builtins", "collections", "datetime", "pathlib", "torch._utils"].contains(&module) => {
             }
@@ -211,15 +210,15 @@ fn no_state_dict(heap: &Heap, top: Value) -> Fault {
     format!("it holds no dictionary of tensors, neither by itself nor {DEPTH} levels down").into()
 }
 
-/// A call that makes a tensor of a storage.
+/// A call that rebuilds a tensor from a storage.
 struct Call<'a> {
     /// Storage, first element, shape, strides.
     args: [Value; 4],
-    /// The type by name, where the storage has none.
+    /// The name of the element type, if the storage has none.
     dtype: Option<&'a str>,
 }
 
-/// The call that makes `value`, when it is a tensor or a parameter.
+/// The call that rebuilds `value`, if it is a tensor or a parameter.
 fn rebuilt(heap: &Heap, mut value: Value) -> Option<Call<'_>> {
     for _ in 0..MAX_WRAPS {
         let Some(&Node::Call { function, args }) = heap.node(value) else { return None };
@@ -261,7 +260,8 @@ impl Call<'_> {
         Ok(Tensor::later(shape, read))
     }
 
-    /// The type, the shape and, of floats, which elements of the file the tensor has. `length`: bytes of the file.
+    /// The type, the shape and, for floats, the elements of the file that the tensor covers. `length`: bytes of the
+    /// file.
     fn view(&self, content: &Content, length: u64) -> Result<(Dtype, Vec<usize>, Option<View>), Fault> {
         let heap = &content.heap;
         let [storage, first, shape, strides] = self.args;
@@ -301,7 +301,7 @@ fn sizes(heap: &Heap, value: Value) -> Option<Vec<usize>> {
     sizes.iter().map(|&size| natural(size).and_then(|size| usize::try_from(size).ok())).collect()
 }
 
-/// The fault of a packed tensor that could not be read: its bytes may be damaged.
+/// The error of a compressed tensor that could not be read: its bytes may be damaged.
 fn broken(error: WeightError, name: &str) -> WeightError {
     match error {
         WeightError::Read { path, error }
@@ -314,15 +314,15 @@ fn broken(error: WeightError, name: &str) -> WeightError {
     }
 }
 
-/// How much a tensor has and how far it reaches.
+/// The shape of a tensor, and the elements of the storage that it covers.
 struct Extent {
     shape: Vec<usize>,
     strides: Vec<usize>,
     /// Values.
     count: usize,
-    /// Elements of the storage from the first to the last, both included.
+    /// Elements of the storage from the first to the last, inclusive.
     span: usize,
-    /// The elements lie in the tensor's order.
+    /// Whether the elements are contiguous in row-major order.
     ordered: bool,
 }
 
@@ -334,7 +334,7 @@ impl Extent {
         let (mut count, mut last, mut ordered) = (1usize, 0usize, true);
         for (&size, stride) in shape.iter().zip(&mut strides).rev() {
             if size == 1 {
-                // never taken, and PyTorch writes anything there
+                // the stride of a dimension of size 1 is not used, and PyTorch may write any number
                 *stride = 0;
                 continue;
             }
@@ -347,7 +347,7 @@ impl Extent {
     }
 
     fn view(&self, storage: Storage, element: Element, first: u64, length: u64) -> Result<View, Fault> {
-        // an expanded tensor has more values than elements, a packed storage more bytes than the file
+        // an expanded tensor has more values than elements, and a compressed storage more bytes than the file
         let strided = (!self.ordered).then(|| Strided {
             shape: self.shape.clone(),
             strides: self.strides.clone(),

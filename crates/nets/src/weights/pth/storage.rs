@@ -1,4 +1,4 @@
-//! Where the bytes of a storage lie, and how the tensors that are laid over it are read.
+//! The place of a storage in the file, and the reading of tensors over it.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -11,9 +11,9 @@ use crate::weights::tensors::{Element, SharedFile};
 /// A range of bytes of the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Storage {
-    /// The first byte in the file.
+    /// Its first byte in the file.
     pub start: u64,
-    /// Bytes, once unpacked.
+    /// Bytes after decompression.
     pub length: u64,
     pub packing: Packing,
 }
@@ -21,7 +21,7 @@ pub(super) struct Storage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packing {
     Stored,
-    /// Deflated to so many bytes.
+    /// Deflate; `bytes` in the file.
     Deflated {
         bytes: u64,
     },
@@ -34,7 +34,7 @@ impl Storage {
         Ok(self.unpack(file))
     }
 
-    /// The bytes of the storage, which `reader` reads as they are in the file.
+    /// A reader of the storage's bytes over a `reader` of the file's bytes.
     fn unpack<'a>(&self, reader: impl Read + 'a) -> Box<dyn Read + 'a> {
         match self.packing {
             Packing::Stored => Box::new(reader.take(self.length)),
@@ -43,7 +43,7 @@ impl Storage {
     }
 }
 
-/// A tensor laid over a storage; whoever makes one has checked that all its elements lie in it.
+/// A tensor over a storage; its maker has checked that all its elements are inside the storage.
 #[derive(Debug)]
 pub(super) struct View {
     pub storage: Storage,
@@ -52,27 +52,26 @@ pub(super) struct View {
     pub first: u64,
     /// Values of the tensor.
     pub count: usize,
-    /// Shape and strides, and the elements from the first to the last, when they do not lie in the storage in the
-    /// tensor's order.
+    /// Shape, strides and span, if the elements are not contiguous in row-major order.
     pub strided: Option<Strided>,
 }
 
-/// Elements that lie elsewhere than one after the other.
+/// The layout of elements that are not contiguous.
 #[derive(Debug)]
 pub(super) struct Strided {
     pub shape: Vec<usize>,
     /// Elements from one index to the next, by dimension.
     pub strides: Vec<usize>,
-    /// Elements of the storage from the tensor's first to its last, both included.
+    /// Elements of the storage from the tensor's first to its last, inclusive.
     pub span: usize,
 }
 
 impl View {
-    /// The values, row-major. A strided tensor needs its span of the storage in memory beside them.
+    /// The values, row-major. For a strided tensor its span of the storage is in memory, too.
     pub(super) fn read(&self, file: &SharedFile) -> Result<Vec<f32>, WeightError> {
         let Storage { start, length, packing } = self.storage;
         let before = self.first * self.element.size() as u64;
-        // what is packed has to be unpacked from its beginning
+        // a compressed storage must be decompressed from its beginning
         let skipped = if packing == Packing::Stored { before } else { 0 };
         let storage = Storage { start: start + skipped, length: length - skipped, packing };
         file.at(storage.start, |file| {

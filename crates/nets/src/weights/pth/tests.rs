@@ -1,5 +1,5 @@
-//! Files that PyTorch wrote, with PyTorch's values; files put together by hand where no PyTorch of today writes the
-//! like.
+//! Files that PyTorch wrote, with PyTorch's values, and hand-made files for formats that current PyTorch does not
+//! write.
 
 mod hostile;
 
@@ -104,7 +104,7 @@ fn the_tensors_of_torchscript_are_read_as_data() {
     // `torch.jit.load(file).state_dict()`
     assert_eq!((set["weight"].shape(), bits(&set["weight"])), (&[2, 1][..], vec![0xbf6f_c276, 0xbf15_7004]));
     assert_eq!((set["bias"].shape(), bits(&set["bias"])), (&[2][..], vec![0x3f5c_0e9e, 0x3ee4_76bc]));
-    // a module in a module ..., whose state names the outermost one, too
+    // nested modules; the state of each also refers to the outermost one, a cycle
     let module = |name: &str, state: &[u8]| [b"c__torch__.net\n", name.as_bytes(), b"\n)\x81", state, b"b"].concat();
     let weight = dict(&[("weight", tensor("a", 1, b"", 0, &[1], &[1])), ("training", b"\x88".to_vec())]);
     let inner = (0..8).fold(module("Linear", &weight), |inner, i| {
@@ -129,7 +129,7 @@ fn other_files_are_told_apart() {
     }
     assert!(matches!(is_pth(Path::new("/nowhere/x.pth")), Err(WeightError::Read { .. })));
     assert!(matches!(read(Path::new("/nowhere/x.pth")), Err(WeightError::Read { .. })));
-    // the data.pkl of a zip that somebody packed anew need not come first
+    // in a repacked zip, data.pkl need not come first
     let mut zip = Vec::new();
     let mut writer = ::zip::ZipWriter::new(io::Cursor::new(&mut zip));
     for name in ["x/version", "x/data.pkl"] {
@@ -144,7 +144,7 @@ fn other_files_are_told_apart() {
     assert!(reason(on_disk(&tar).path()).contains("tar format of PyTorch before 0.2"));
 }
 
-/// A file of the legacy format around the instructions of `object` (without its end), with storages of f32.
+/// A file of the legacy format with the instructions of `object` (without the end) and storages of f32.
 fn legacy(object: &[u8], storages: &[(&str, &[f32])]) -> Vec<u8> {
     let mut file = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}U\x0dlittle_endian\x88s.\x80\x02".to_vec();
     file.extend_from_slice(object);
@@ -160,7 +160,7 @@ fn legacy(object: &[u8], storages: &[(&str, &[f32])]) -> Vec<u8> {
     file
 }
 
-/// The instruction that pushes a text as Python 2 does.
+/// The instruction that pushes a text, as Python 2 writes it.
 fn text(text: &str) -> Vec<u8> {
     [b"U", &[text.len() as u8][..], text.as_bytes()].concat()
 }

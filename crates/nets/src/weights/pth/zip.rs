@@ -1,6 +1,6 @@
-//! The zip format of PyTorch 1.6 and later. The directory is read with the crate `zip`; stored entries are then read
-//! where they lie, deflated ones (which PyTorch does not write, but a repacked file has) through `flate2`. Checksums
-//! are not looked at: PyTorch can be told to write none, and parts of entries are read.
+//! The zip format of PyTorch 1.6 and later. The directory is read with the crate `zip`; stored entries are then read in
+//! place, deflated ones (which PyTorch does not write, but repacked files have) through `flate2`. Checksums are not
+//! checked: PyTorch can omit them, and only parts of entries are read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,20 +14,20 @@ use super::storage::{Packing, Storage};
 use super::{Content, Fault, instructions, limit};
 use crate::files::limited::Limited;
 
-/// Where the pickle is, under the prefix.
+/// The name of the pickle, after the prefix.
 const PICKLE: &str = "data.pkl";
 /// Bytes of the header of an entry before its name.
 const LOCAL_HEADER: usize = 30;
 
-/// Whether a zip is PyTorch's, by its first entry, which is there in a file that is cut off too, or by its directory.
-/// `start` are its first bytes.
+/// Whether a zip is PyTorch's, by its first entry, which a truncated file has, too, or by its directory. `start` are
+/// its first bytes.
 pub(super) fn is_torch(start: &[u8], file: &mut File) -> bool {
     let length = start.get(26..28).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_le_bytes);
     let name = start.get(LOCAL_HEADER..LOCAL_HEADER + usize::from(length)).unwrap_or_default();
     prefix(name).is_some() || Directory::read(file).is_ok_and(|directory| directory.prefix().is_ok())
 }
 
-/// Reads the pickle and the places of the storages.
+/// Reads the pickle and finds the storages.
 pub(super) fn read(file: &mut File) -> Result<Content, Fault> {
     let length = file.metadata()?.len();
     let directory = Directory::read(file)?;
@@ -69,7 +69,7 @@ struct Directory {
 impl Directory {
     fn read(file: &mut File) -> Result<Self, Fault> {
         let length = file.metadata()?.len();
-        // an entry of the directory has 46 bytes or more and takes some ten times that in memory
+        // an entry of the directory has at least 46 bytes and takes about ten times that in memory
         let budget = (4 << 20) + length / 8;
         let mut archive = ZipArchive::new(Limited { inner: BufReader::new(file), budget }).map_err(unsound)?;
         if archive.has_overlapping_entries().map_err(unsound)? {
@@ -83,7 +83,7 @@ impl Directory {
                 _ if entry.encrypted() => return Err(format!("`{}` in its zip is encrypted", shown(&name)).into()),
                 CompressionMethod::Stored if entry.size() == entry.compressed_size() => Packing::Stored,
                 CompressionMethod::Deflated => Packing::Deflated { bytes: entry.compressed_size() },
-                // of another packing: nothing that PyTorch wrote, and not missed unless a tensor needs it
+                // another compression, which PyTorch does not write; an error only if a tensor needs the entry
                 _ => continue,
             };
             let start = entry.data_start().ok_or("an entry of its zip has no beginning")?;
@@ -102,7 +102,7 @@ impl Directory {
     }
 }
 
-/// A name in a message: not longer than a line.
+/// A name in a message, cut to the length of a line.
 pub(super) fn shown(name: &str) -> String {
     name.chars().take(80).collect()
 }

@@ -1,5 +1,5 @@
-//! Hashes of files: what is expected of one, what it has, and a small record beside it so that it need not be read
-//! through every time.
+//! Hashes of files: the expected ones, the computed ones, and a record beside each file, so that it need not be hashed
+//! every time.
 
 use std::fmt;
 use std::fs::Metadata;
@@ -15,12 +15,12 @@ use sha2::{Digest, Sha256};
 use crate::files::{atomic, regular};
 use crate::models::spec::Hash;
 
-/// A file's hash as far as it is known, in lower-case hexadecimal.
+/// The known hash of a file, in lower-case hexadecimal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Expected {
-    /// SHA-256 or its beginning.
+    /// SHA-256 or its first digits.
     pub sha256: Option<String>,
-    /// MD5, all of it.
+    /// All digits of MD5.
     pub md5: Option<String>,
 }
 
@@ -41,14 +41,14 @@ pub(in crate::weights) struct Digests {
     pub md5: Option<String>,
 }
 
-/// A hash that is not what it should be.
+/// A hash that differs from the expected one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// Which hash.
+    /// The kind of hash.
     pub kind: &'static str,
     /// The published one, in hexadecimal.
     pub expected: String,
-    /// The digest of the file.
+    /// The hash of the file.
     pub found: String,
 }
 
@@ -59,22 +59,22 @@ impl fmt::Display for Mismatch {
 }
 
 impl Expected {
-    /// True when nothing is known.
+    /// True if no hash is known.
     pub(super) fn is_empty(&self) -> bool {
         self.sha256.is_none() && self.md5.is_none()
     }
 
-    /// True when all 256 bits are known: then it does not matter who brings the bytes.
+    /// True if all 256 bits are known: then the source of the bytes need not be trusted.
     pub(super) fn is_full(&self) -> bool {
         self.sha256.as_ref().is_some_and(|digits| digits.len() == 64)
     }
 
-    /// Reads `path` through; `look` may end that.
+    /// Hashes the file at `path`; an error of `look` ends that.
     pub(super) fn digest(&self, path: &Path, look: &mut Look<'_>) -> std::io::Result<Digests> {
         digest(path, self.md5.is_some(), look)
     }
 
-    /// An error with the first of `digests` that is wrong; an MD5 that was not computed counts as wrong.
+    /// An error for the first hash that differs; an MD5 that was not computed counts as different.
     pub(super) fn compare(&self, digests: &Digests) -> Result<(), Mismatch> {
         if let Some(expected) = self.sha256.as_ref().filter(|digits| !digests.sha256.starts_with(*digits)) {
             let (expected, found) = (expected.clone(), digests.sha256.clone());
@@ -89,16 +89,16 @@ impl Expected {
     }
 }
 
-/// The record of a file as it was when it was last read through.
+/// The record of a file, written when it was last hashed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// Where it came from: an address, or the path of an imported file.
+    /// Its source: a URL, or the path of an imported file.
     pub from: String,
     pub sha256: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub md5: Option<String>,
     pub bytes: u64,
-    /// When the file was last written, in nanoseconds since 1970; another time means that the record is out of date.
+    /// The file's modification time, in nanoseconds since 1970; if it differs, the record is out of date.
     pub modified: u64,
     /// The commit of a file on the hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,24 +113,24 @@ impl Record {
         Self { from: from.to_string(), sha256, md5, bytes, modified, commit: None }
     }
 
-    /// Writes it. Without it a file is only read through once more, so that a folder which cannot be written to is no
-    /// error.
+    /// Writes the record. Errors are ignored: without a record, as in a read-only folder, the file is only hashed
+    /// again.
     pub(super) fn write(&self, path: &Path) {
         atomic::write_json(path, self).ok();
     }
 
-    /// True when the file has not been written to since; unknown where no time is told.
+    /// True if the file is unchanged since; false if its modification time is unknown.
     pub(super) fn is_of(&self, metadata: &Metadata) -> bool {
         self.modified != 0 && self.bytes == metadata.len() && self.modified == modified(metadata)
     }
 
-    /// The hashes that it holds.
+    /// Its hashes.
     pub(super) fn digests(&self) -> Digests {
         Digests { sha256: self.sha256.clone(), md5: self.md5.clone() }
     }
 }
 
-/// The record at `path`, if there is a sound one.
+/// The record at `path`, if there is a valid one.
 pub(super) fn read_record<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
@@ -140,10 +140,10 @@ fn modified(metadata: &Metadata) -> u64 {
     since.map_or(0, |since| since.as_nanos() as u64)
 }
 
-/// Asked again and again while a file is read through; its error ends that.
+/// Called repeatedly while a file is hashed; its error ends that.
 pub(in crate::weights) type Look<'a> = dyn FnMut() -> std::io::Result<()> + 'a;
 
-/// Reads `path` through, for MD5 only where `md5` asks for it; `look` may end that.
+/// Hashes the file at `path`, by MD5 only if `md5`; an error of `look` ends that.
 pub(in crate::weights) fn digest(path: &Path, md5: bool, look: &mut Look<'_>) -> std::io::Result<Digests> {
     let mut file = regular::open(path)?;
     let (mut sha256, mut md5) = (Sha256::new(), md5.then(Md5::new));

@@ -1,5 +1,4 @@
-//! The errors of looking for weights and fetching them: every message names the place, what was expected and what to
-//! do.
+//! The errors of finding and downloading weights: every message names the place, the expectation and a remedy.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +7,7 @@ use thiserror::Error;
 use super::digest::Mismatch;
 use crate::files::FileError;
 
-/// The work was asked to stop (Ctrl-C).
+/// The user stopped the work (Ctrl-C).
 #[derive(Clone, Copy, Debug, Error)]
 #[error("interrupted")]
 pub struct Interrupted;

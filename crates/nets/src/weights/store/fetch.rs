@@ -1,8 +1,8 @@
-//! A download that survives: into a `.part` file that a broken connection or a killed process can go on with, checked,
-//! synced, renamed.
+//! A download that can be resumed: it is written to a `.part` file, from which it continues after a broken connection
+//! or a killed process, then hashed, synced and renamed.
 //!
-//! A server may be silent for a while. Threads of their own wait for it, so that the user's wish to stop is seen
-//! meanwhile; such a thread is left behind, and ends with its connection.
+//! Threads wait for the server, so that a stop by the user is noticed while it is silent; such a thread is then
+//! detached and ends with its connection.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -20,18 +20,18 @@ use super::wanted::{Item, PART, PART_RECORD};
 use super::{Interrupted, Progress, StoreError, Watch, beside};
 use crate::files::atomic;
 
-/// Between two looks at the user's wish to stop.
+/// How often a wait calls the watch, which may stop the work.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The download that the bytes of a `.part` file belong to.
+/// The record of a `.part` file: the download to which its bytes belong.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Part {
     url: String,
     /// A strong etag, or the time of the last change.
     validator: Option<String>,
-    /// SHA-256 that the hub promises.
+    /// The SHA-256 in the hub's headers.
     promised: Option<String>,
-    /// Commit that the hub's revision stands for.
+    /// The commit of the revision on the hub.
     commit: Option<String>,
 }
 
@@ -43,16 +43,16 @@ pub(super) struct Download<'a> {
     client: &'a Client,
     patience: Patience,
     watch: &'a mut Watch<'a>,
-    /// The server has answered once, so that it is there.
+    /// Whether the server has answered at least once.
     answered: bool,
-    /// When it last gave a sign of life.
+    /// The time of the server's last answer or byte.
     alive: Instant,
-    /// The `.part` file holds bytes of more than one answer.
+    /// Whether the `.part` file has bytes of more than one answer.
     patched: bool,
 }
 
 impl<'a> Download<'a> {
-    /// Of `item` from `url` to `path`, which nobody else writes.
+    /// A download of `item` from `url` to `path`, which the caller has locked.
     pub(super) fn new(
         (item, url, path): (&'a Item, &'a str, &'a Path),
         client: &'a Client,
@@ -62,8 +62,7 @@ impl<'a> Download<'a> {
         Self { item, url, path, client, patience, watch, answered: false, alive: Instant::now(), patched: false }
     }
 
-    /// Downloads, checks, puts the file into its place; gives what is known of it then. `hint` says what else the user
-    /// can do.
+    /// Downloads and checks the file, moves it to its place and returns its record. `hint` is advice for errors.
     pub(super) fn run(mut self, hint: &str) -> Result<Record, StoreError> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let part = self.part();
@@ -77,7 +76,7 @@ impl<'a> Download<'a> {
                     if anew || !self.patched {
                         return Err(self.mismatch(mismatch, hint));
                     }
-                    // the pieces may have been of two versions of the file
+                    // the parts may belong to two versions of the file
                     anew = true;
                     self.note(&format!("what was resumed of {} is damaged; it is fetched anew", self.url))?;
                 }
@@ -95,7 +94,7 @@ impl<'a> Download<'a> {
         beside(self.path, PART)
     }
 
-    /// Fills the `.part` file, again and again as long as that helps; gives the hash that the hub promises.
+    /// Fills the `.part` file, with repetitions as long as they may help; returns the hash in the hub's headers.
     fn transfer(&mut self, hint: &str) -> Result<Option<String>, StoreError> {
         let mut furthest = self.here();
         let mut repetitions = 0;
@@ -110,7 +109,7 @@ impl<'a> Download<'a> {
                     return Err(self.error(reason, more, hint));
                 }
             };
-            // a server that begins anew every time must not keep us for ever
+            // only progress resets the count: a server may send the file from its beginning each time
             if self.here() > furthest {
                 (furthest, repetitions) = (self.here(), 0);
             }
@@ -152,7 +151,7 @@ impl<'a> Download<'a> {
         let from = match answer.status.as_u16() {
             200 => 0,
             206 if resumed && range(&answer).is_some_and(|(from, _)| from == here) => here,
-            // the whole file was here already, or it is another file
+            // the `.part` file is complete
             416 if resumed && range(&answer).is_some_and(|(_, total)| total == Some(here)) => {
                 self.patched = true;
                 return Ok(part.and_then(|part| part.promised));
@@ -174,7 +173,7 @@ impl<'a> Download<'a> {
     /// Waits for the result of `ask`.
     fn answer<T: Send + 'static>(&mut self, ask: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
         let (sender, receiver) = sync_channel(1);
-        // nobody listens any more when the user has stopped
+        // the receiver is gone if the user stopped
         std::thread::spawn(move || sender.send(ask()).ok());
         match self.wait_for(&receiver)? {
             Some(answer) => Ok(answer),
@@ -182,7 +181,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// The next thing that comes from a thread, or nothing when it has ended; the user may stop the wait.
+    /// The next value from a thread, or none when it has ended; the watch may stop the wait.
     fn wait_for<T>(&mut self, receiver: &Receiver<T>) -> Result<Option<T>, Failure> {
         loop {
             match receiver.recv_timeout(LOOK) {
@@ -193,8 +192,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// The download that the `.part` file belongs to, when more can be put behind it: the server can tell whether it is
-    /// the same file still, or the hash will.
+    /// The record of the `.part` file, if the download can be resumed: the server can check the version, or a hash can.
     fn resumable(&self) -> Option<Part> {
         if self.here() == 0 {
             return None;
@@ -205,20 +203,20 @@ impl<'a> Download<'a> {
         told.then_some(part)
     }
 
-    /// An empty `.part` file for this answer, and beside it what it will belong to.
+    /// Creates an empty `.part` file for this answer, and its record.
     fn begin(&self, answer: &Answer) -> Result<Part, StoreError> {
         let etag = answer.header(header::ETAG).filter(|etag| etag.starts_with('"'));
         let validator = etag.or_else(|| answer.header(header::LAST_MODIFIED)).map(str::to_string);
         let (promised, commit) = (answer.promised.clone(), answer.commit.clone());
         let part = Part { url: self.url.to_string(), validator, promised, commit };
         let (path, record) = (self.part(), beside(self.path, PART_RECORD));
-        // the bytes go first: a new record beside old bytes would lie
+        // the old bytes are removed first, since a new record must not belong to them
         File::create(&path).map_err(StoreError::write(&path))?;
         atomic::write_json(&record, &part)?;
         Ok(part)
     }
 
-    /// Writes the body behind the `from` bytes that are here.
+    /// Appends the body to the `from` bytes of the `.part` file.
     fn receive(&mut self, answer: Answer, from: u64) -> Result<(), Failure> {
         let total = self.total(&answer, from)?;
         let path = self.part();
@@ -248,7 +246,7 @@ impl<'a> Download<'a> {
         self.show(done, total).map_err(Failure::Own)
     }
 
-    /// The file's length, and whether the answer is a file at all.
+    /// The file's length, if it is known; an error if the answer is not the file.
     fn total(&self, answer: &Answer, from: u64) -> Result<Option<u64>, Failure> {
         let kind = answer.header(header::CONTENT_TYPE).unwrap_or_default();
         if kind.starts_with("text/html") {
@@ -272,7 +270,7 @@ impl<'a> Download<'a> {
         Ok(total)
     }
 
-    /// Reads the `.part` file through.
+    /// Hashes the `.part` file and compares it with the expected hashes.
     fn check(&self, promised: Option<String>) -> Result<Result<Digests, Mismatch>, StoreError> {
         let path = self.part();
         let digests = self.item.expected.digest(&path, &mut || Ok(())).map_err(StoreError::read(&path))?;
@@ -281,7 +279,7 @@ impl<'a> Download<'a> {
         Ok(compared.map(|()| digests))
     }
 
-    /// Throws away what is here.
+    /// Deletes the `.part` file and its record.
     fn discard(&self) -> Result<(), StoreError> {
         let path = self.part();
         std::fs::remove_file(beside(self.path, PART_RECORD)).ok();
@@ -316,7 +314,7 @@ impl<'a> Download<'a> {
     }
 }
 
-/// The pieces of a body as they come, read by a thread that ends when nobody takes them any more.
+/// The pieces of a body, read by a thread that ends when the receiver is dropped.
 fn pieces(mut body: impl Read + Send + 'static) -> Receiver<std::io::Result<Vec<u8>>> {
     const PIECE: usize = 1 << 18;
     let (sender, receiver) = sync_channel(4);
@@ -336,7 +334,7 @@ fn pieces(mut body: impl Read + Send + 'static) -> Receiver<std::io::Result<Vec<
     receiver
 }
 
-/// First byte and length of the whole from `Content-Range: bytes 10-99/100`; of `bytes */100` the first byte is 0.
+/// The first byte and the total length in `Content-Range: bytes 10-99/100`; for `bytes */100` the first byte is 0.
 fn range(answer: &Answer) -> Option<(u64, Option<u64>)> {
     let text = answer.header(header::CONTENT_RANGE)?.strip_prefix("bytes ")?;
     let (range, total) = text.split_once('/')?;
@@ -344,7 +342,7 @@ fn range(answer: &Answer) -> Option<(u64, Option<u64>)> {
     Some((from, total.parse().ok()))
 }
 
-/// Why a status other than success ends or delays the download.
+/// The failure for a status other than success.
 fn refusal(answer: &Answer) -> Failure {
     let status = answer.status;
     if let Some(later) = Remote::of_status(status, &answer.headers) {
@@ -365,12 +363,12 @@ fn passing(reason: String) -> Failure {
     Remote::passing(reason).into()
 }
 
-/// An error once the user wants to stop.
+/// An error if the watch stops the work.
 pub(super) fn go_on(flow: ControlFlow<()>) -> Result<(), StoreError> {
     if flow.is_break() { Err(Interrupted.into()) } else { Ok(()) }
 }
 
-/// Sleeps, unless the user wants to stop.
+/// Sleeps, unless the watch stops the work.
 pub(super) fn pause_for(pause: Duration, watch: &mut Watch<'_>) -> Result<(), StoreError> {
     let end = Instant::now() + pause;
     loop {

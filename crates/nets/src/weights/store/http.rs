@@ -1,5 +1,5 @@
-//! One answer over HTTP: redirects followed by hand, so that the hub's token stays with the hub and nothing falls back
-//! to plain http.
+//! One answer over HTTP. Redirects are followed here, so that the hub's token is sent only to the hub and no redirect
+//! leads to plain http.
 
 use featurize_remote::http::{
     self as remote, Connections, HeaderMap, MOST_HOPS, Patience, Request, Response, StatusCode, Uri, header,
@@ -11,12 +11,12 @@ use super::StoreError;
 use super::places::{Env, Token};
 use super::wanted::{Item, as_sha256};
 
-/// Why there is no file.
+/// Why a request gave no file.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The server's, or the network's.
+    /// A failure of the server or the network.
     Remote(remote::Failure),
-    /// A failure that is not the server's: a full disk, plain http, a wish to stop.
+    /// Another failure: a full disk, plain http, a stop by the user.
     Own(StoreError),
 }
 
@@ -26,24 +26,24 @@ impl From<remote::Failure> for Failure {
     }
 }
 
-/// Which part of the file is asked for.
+/// The part of the file that is requested.
 #[derive(Clone, Debug)]
 pub(super) struct Rest {
-    /// Bytes that are here already.
+    /// Bytes that were downloaded already.
     pub from: u64,
-    /// The server's name for the version that they belong to.
+    /// The ETag or date of their version.
     pub validator: Option<String>,
 }
 
-/// The head of a server's answer, and its body to be read.
+/// The head of an answer, and its unread body.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Body,
-    /// SHA-256 that the hub promises.
+    /// The SHA-256 in the hub's headers.
     pub promised: Option<String>,
-    /// Commit that the hub's revision stands for.
+    /// The commit of the revision on the hub.
     pub commit: Option<String>,
 }
 
@@ -54,17 +54,17 @@ impl Answer {
     }
 }
 
-/// Asks servers; keeps connections open. A clone shares them.
+/// Sends requests and keeps connections open, which clones share.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     connections: Connections,
-    /// The endpoint of the hub, where the token may go.
+    /// The URL of the hub, to which the token may be sent.
     hub: Option<Uri>,
     token: Option<Token>,
 }
 
 impl Client {
-    /// With the proxy, the endpoint and the token of `env`.
+    /// A client with the proxy, the endpoint and the token of `env`.
     pub(super) fn new(env: &Env, patience: Patience) -> Self {
         let connections = Connections::new(env.proxy.clone(), patience);
         Self { connections, hub: env.endpoint.parse().ok(), token: env.token.clone() }
@@ -84,7 +84,7 @@ impl Client {
             let response = self.send(&uri, rest, at_hub)?;
             let text = |name: &str| remote::text(response.headers(), name);
             if at_hub {
-                // an etag of 64 digits is the file's SHA-256 on the hub itself; on the machines behind it, it may be
+                // on the hub itself an etag of 64 digits is the file's SHA-256; on the servers behind it, it may be
                 // anything
                 let etag = text("x-linked-etag").or_else(|| text("etag"));
                 promised = promised.or_else(|| as_sha256(etag?.trim_matches('"')));
@@ -118,7 +118,7 @@ impl Client {
     }
 }
 
-/// A failure that lasts.
+/// A failure for which another attempt will not help.
 pub(super) fn lasting(reason: String) -> Failure {
     remote::Failure::lasting(reason).into()
 }

@@ -1,4 +1,4 @@
-//! Files that the user brings: into the store when they are what is published.
+//! Imports files of the user into the store if they are published files.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use crate::files::{FileError, atomic, regular};
 use crate::models::{ModelSpec, WeightsSpec};
 
 impl Store {
-    /// Copies `file` into the store as what is `wanted`. A file whose published hash is another is refused; where none
-    /// is published, its own is kept.
+    /// Copies `file` into the store as the `wanted` weights. A file with another hash than the published one is
+    /// refused; if none is published, the file's own is recorded.
     pub fn import(&self, file: &Path, wanted: &Wanted) -> Result<Found, StoreError> {
         let items = wanted.items();
         if items.is_empty() {
@@ -40,7 +40,7 @@ impl Store {
     }
 }
 
-/// A file whose bytes are hashed as they are read.
+/// A file that is hashed while it is read.
 struct Hashing {
     file: std::fs::File,
     sha256: Sha256,
@@ -54,7 +54,8 @@ impl Read for Hashing {
     }
 }
 
-/// Which of `items` the file is: by its hash, else by its name where no hash is known.
+/// Which of `items` the file is: by its hash, else by its name or because there is only one; an error if that one has
+/// another hash.
 fn chosen<'a>(file: &Path, items: &'a [Item], digests: &Digests) -> Result<&'a Item, StoreError> {
     let hashed = |item: &&Item| !item.expected.is_empty() && item.expected.compare(digests).is_ok();
     if let Some(item) = items.iter().find(hashed) {
@@ -80,8 +81,8 @@ fn chosen<'a>(file: &Path, items: &'a [Item], digests: &Digests) -> Result<&'a I
     }
 }
 
-/// The row of `models` that has published `file`: by the name where only one row has it, else by the hash; the only row
-/// of a single model.
+/// The row of `models` that published `file`: by the name if only one row has it, by the hash otherwise; or the only
+/// row of a single model.
 pub fn guess(
     models: &'static [ModelSpec],
     file: &Path,

@@ -1,5 +1,4 @@
-//! The weight store: finds published weights on this machine, downloads them where there are none, and tells sound
-//! files from damaged ones.
+//! The weight store: finds published weights on this machine, downloads missing ones, and checks their hashes.
 //!
 //! ```text
 //! <folder>/<model>/<source>/<published name>       weights of the registry
@@ -9,13 +8,13 @@
 //! <folder>/seen/<16 digits>.json                   records of files that lie in other programs' caches
 //! ```
 //!
-//! Beside `<file>` lie `<file>.record.json` (where it came from, its SHA-256) and, while it is fetched, `<file>.part`,
-//! `<file>.part.json` and `<file>.lock`; beside a file that the user named `<file>.network.json`, its network. A file
-//! is read through when it is new or was written to; `verify` reads all of them through.
+//! Beside `<file>` are `<file>.record.json` (its source and its SHA-256) and, during a download, `<file>.part`,
+//! `<file>.part.json` and `<file>.lock`; beside a file that the user registered, `<file>.network.json` describes its
+//! network. A file is hashed when it is new or has changed; `verify` hashes all of them.
 //!
-//! Files in the caches of Hugging Face, torch hub and Keras are used where they lie, when their hash is the published
-//! one; of Keras' `mobilenet_v2` none is published, and its name has to do. What is here is not looked for on the
-//! network again: a branch of the hub stays what it was when it was fetched.
+//! Files in the caches of Hugging Face, torch hub and Keras are used in place if they have the published hash; for
+//! Keras' `mobilenet_v2` none is published, and the name must match. A file on this machine is not looked up on the
+//! network again: a branch of the hub stays at the commit that was downloaded.
 
 pub(super) mod digest;
 mod error;
@@ -55,32 +54,32 @@ use wanted::{Item, LOCK, RECORD};
 /// Folder of the records of files in other programs' caches.
 const SEEN: &str = "seen";
 
-/// An event while weights are looked for and fetched.
+/// An event of a search or a download.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
-    /// Something worth knowing: a damaged file, a repetition, another process at work.
+    /// A message to the user: a damaged file, a repetition, another process that downloads.
     Note(&'a str),
-    /// `done` bytes of the file are here; `total` is its length, where the server tells.
+    /// `done` bytes of the file were downloaded; `total` is its length, if the server reports it.
     Bytes { name: &'a str, done: u64, total: Option<u64> },
-    /// Nothing happens; the user may want to stop.
+    /// There is no progress; the caller may stop the work.
     Waiting,
 }
 
-/// Is told what happens; what it answers decides whether to go on.
+/// A function that gets each event; its result says whether to continue.
 pub type Watch<'a> = dyn FnMut(Progress<'_>) -> ControlFlow<()> + 'a;
 
 /// A sound file of weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// SHA-256 of what it holds, in hexadecimal.
+    /// Its SHA-256, in hexadecimal.
     pub sha256: String,
-    /// The program that put it there.
+    /// The folder in which it was found.
     pub place: Place,
 }
 
-/// The folder of weights, and what may be done to fill it.
+/// The folder of weights, and the settings for downloads to it.
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
@@ -91,12 +90,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store in `dir`, else where the environment says; `offline`: nothing is downloaded. Nothing is created.
+    /// The store in `dir`, or in the folder of the environment; `offline`: without downloads. Creates nothing.
     pub fn open(dir: Option<&Path>, offline: bool) -> Result<Self, StoreError> {
         Self::with(Env::process(), dir, offline)
     }
 
-    /// The same in an environment of one's own.
+    /// The same with other settings than those of the process.
     pub fn with(env: Env, dir: Option<&Path>, offline: bool) -> Result<Self, StoreError> {
         let dir = dir.map(Path::to_path_buf).or_else(|| env.weights.clone()).ok_or(StoreError::NoFolder)?;
         let dir = std::path::absolute(&dir).map_err(StoreError::read(&dir))?;
@@ -109,8 +108,8 @@ impl Store {
         &self.dir
     }
 
-    /// The first sound file on this machine that is what is `wanted`: in the store, then in the caches of other
-    /// programs. Files that are not what they should be are told to `watch` and passed over.
+    /// The first file on this machine that has the `wanted` weights: in the store, then in the caches of other
+    /// programs. Files with wrong hashes are reported to `watch` and skipped.
     pub fn find(&self, wanted: &Wanted, watch: &mut Watch<'_>) -> Result<Option<Found>, StoreError> {
         for item in wanted.items() {
             for (place, path) in self.places(&item) {
@@ -122,7 +121,7 @@ impl Store {
         Ok(None)
     }
 
-    /// Finds or downloads. Errors name the address, the place and what else can be done.
+    /// Finds or downloads the weights. Errors name the URL, the place and other ways to get the file.
     pub fn get(&self, wanted: &Wanted, watch: &mut Watch<'_>) -> Result<Found, StoreError> {
         if let Some(found) = self.find(wanted, watch)? {
             return Ok(found);
@@ -132,7 +131,7 @@ impl Store {
         let Some(item) = items.first().filter(here) else { return Err(self.not_here(wanted)) };
         let (path, url) = (self.dir.join(&item.place), self.url(item));
         let lock = self.lock(&path, watch)?;
-        // another process may have brought it meanwhile; what is wrong with an old file has been told
+        // another process may have downloaded it meanwhile; wrong old files were reported by `find`
         let brought = self.accept(item, Place::Store, path.clone(), &mut |_| ControlFlow::Continue(()))?;
         let found = match brought {
             Some(found) => found,
@@ -144,13 +143,13 @@ impl Store {
                 Found { path: path.clone(), sha256: record.sha256, place: Place::Store }
             }
         };
-        // whoever waits for this lock finds the file
+        // a process that waits for this lock finds the file
         std::fs::remove_file(beside(&path, LOCK)).ok();
         drop(lock);
         Ok(found)
     }
 
-    /// The error that the `wanted` weights are not on this machine: where they were looked for and what to do.
+    /// The error that the `wanted` weights are not on this machine: the paths that were tried, and advice.
     pub fn not_here(&self, wanted: &Wanted) -> StoreError {
         let items = wanted.items();
         if items.is_empty() {
@@ -178,7 +177,7 @@ impl Store {
         StoreError::NotHere { what: wanted.to_string(), looked, hint }
     }
 
-    /// The advice for a user without this network.
+    /// The advice for a user who cannot download the file here.
     fn hint(&self, wanted: &Wanted) -> String {
         match wanted {
             Wanted::Known { model, weights, .. } => format!(
@@ -193,18 +192,18 @@ impl Store {
         }
     }
 
-    /// Where `item` is downloaded from.
+    /// The URL from which `item` is downloaded.
     fn url(&self, item: &Item) -> String {
         item.hub.as_ref().map_or_else(|| item.url.clone(), |hub| hub.url(&self.env.endpoint))
     }
 
-    /// Every path where `item` may lie.
+    /// Every path where `item` may be.
     fn places(&self, item: &Item) -> Vec<(Place, PathBuf)> {
         let own = (Place::Store, self.dir.join(&item.place));
         std::iter::once(own).chain(self.env.caches(item)).collect()
     }
 
-    /// Where the record of a file lies.
+    /// The path of a file's record.
     fn record(&self, place: Place, path: &Path) -> PathBuf {
         if place == Place::Store {
             return beside(path, RECORD);
@@ -213,7 +212,7 @@ impl Store {
         self.dir.join(SEEN).join(format!("{}.json", &digest[..16]))
     }
 
-    /// The file at `path`, when it is `item`; read through only when its record does not say so already.
+    /// The file at `path`, if it is `item`; it is hashed only if no valid record has its hash.
     fn accept(
         &self,
         item: &Item,
@@ -236,7 +235,7 @@ impl Store {
                 Place::TorchHub | Place::Keras => None,
             };
         }
-        // a large file on a slow disk is read for a while
+        // hashing a large file may take long: the user may stop it
         let mut look = || match watch(Progress::Waiting).is_break() {
             true => Err(std::io::ErrorKind::Interrupted.into()),
             false => Ok(()),
@@ -261,7 +260,7 @@ impl Store {
         Ok(Some(Found { path, sha256, place }))
     }
 
-    /// Waits until nobody else downloads to `path`. The system takes a lock back when its process dies.
+    /// Waits until no other process downloads to `path`. The system releases the lock of a process that dies.
     fn lock(&self, path: &Path, watch: &mut Watch<'_>) -> Result<Option<File>, StoreError> {
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(StoreError::write(folder))?;
@@ -290,7 +289,7 @@ impl Store {
     }
 }
 
-/// `path` with `ending` behind its name.
+/// `path` with `ending` appended to its name.
 fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_os_string();
     name.push(ending);

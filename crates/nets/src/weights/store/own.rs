@@ -1,5 +1,5 @@
-//! Weights of the user's own under a name: a copy of their file in the store, and beside it everything that a network
-//! takes apart from its weights.
+//! Weights that the user registers under a name: a copy of the file in the store, and beside it all other facts that
+//! the network needs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use crate::files::atomic;
 use crate::image::{Exif, Recipe};
 use crate::models::{self, Source};
 
-/// The network that weights of the user's own belong to.
+/// The network of registered weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OwnWeights {
     /// A model of the registry.
     pub model: String,
-    /// The library that it is built after.
+    /// The library whose network it is.
     pub source: Source,
-    /// The place in the file, where the file holds more than the network.
+    /// The place of the network in the file, if the file has more than the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_key: Option<String>,
     /// How pictures were prepared when the weights were trained.
@@ -28,7 +28,7 @@ pub struct OwnWeights {
     /// Whether pictures are turned upright.
     #[serde(default)]
     pub exif: Exif,
-    /// The names of the classifier's outputs, where they were given.
+    /// The names of the classifier's outputs, if they were given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
     /// SHA-256 of the file, in hexadecimal.
@@ -44,15 +44,15 @@ impl OwnWeights {
     }
 }
 
-/// Whether `text` is written as names of own weights are: letters, digits, `_` and `-`. A file has an ending or a
-/// folder.
+/// Whether `text` has the form of a registered name: letters, digits, `_` and `-`. A file has an extension or a folder
+/// instead.
 pub fn is_name(text: &str) -> bool {
     const LONGEST: usize = 100;
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
     text.len() <= LONGEST && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain)
 }
 
-/// Refuses a name that cannot be one, or that stands for something else already.
+/// Refuses a name that is invalid or has another meaning.
 pub fn check_name(name: &str) -> Result<(), StoreError> {
     let words = ["default", "bundled", "random"];
     let reason = if !is_name(name) {
@@ -73,8 +73,8 @@ pub(super) fn place(name: &str) -> PathBuf {
 }
 
 impl Store {
-    /// Copies `file` into the store under `name`, for the network `own`; `own.sha256` is the file's. A name that has
-    /// other weights is refused.
+    /// Copies `file`, whose hash is `own.sha256`, into the store under `name` for the network `own`. An error if the
+    /// name has other weights.
     pub fn register(&self, name: &str, file: &Path, own: &OwnWeights) -> Result<Found, StoreError> {
         check_name(name)?;
         let path = self.dir().join(place(name));
@@ -91,7 +91,7 @@ impl Store {
         Ok(found)
     }
 
-    /// All weights that were registered, by name. Those whose description cannot be read are left out.
+    /// All registered weights, by name. Those with an unreadable description are left out.
     pub fn registered(&self) -> BTreeMap<String, OwnWeights> {
         let entries = std::fs::read_dir(self.dir().join(OWN)).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -102,20 +102,20 @@ impl Store {
         names.filter_map(read).collect()
     }
 
-    /// Deletes the copy in the store, and the name with it.
+    /// Deletes the copy in the store and the name.
     pub fn unregister(&self, name: &str) -> Result<(), StoreError> {
         let path = self.dir().join(place(name));
         let network = beside(&path, NETWORK);
         if !is_name(name) || !network.is_file() {
             return Err(self.unknown_name(name));
         }
-        // without its description nothing is registered; the rest may go or stay
+        // without its description the name is not registered, even if the next step fails
         std::fs::remove_file(&network).map_err(StoreError::write(&network))?;
         let folder = path.parent().unwrap_or(&path);
         std::fs::remove_dir_all(folder).map_err(StoreError::write(folder))
     }
 
-    /// The error that no weights are called `name`.
+    /// The error that no registered weights are called `name`.
     pub(super) fn unknown_name(&self, name: &str) -> StoreError {
         let names: Vec<String> = self.registered().into_keys().map(|name| format!("`{name}`")).collect();
         let known = if names.is_empty() { "none".to_string() } else { names.join(", ") };
@@ -123,7 +123,7 @@ impl Store {
     }
 }
 
-/// The item of own weights.
+/// The item of registered weights.
 pub(super) fn item(name: &str) -> Item {
     let (url, hub, cached, expected) = (String::new(), None, None, Expected::default());
     Item { url, hub, place: place(name), cached, expected, top: true }

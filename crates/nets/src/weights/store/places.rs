@@ -1,5 +1,5 @@
-//! Where weights may lie already: the store's own folder by the platform's convention, and the caches of Hugging Face,
-//! torch hub and Keras.
+//! The folders where weights may be: the store's own folder by the platform's convention, and the caches of Hugging
+//! Face, torch hub and Keras.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -19,17 +19,17 @@ pub struct Env {
     pub torch: Option<PathBuf>,
     /// The files of `keras.applications`: `models` in `KERAS_HOME`, else in `~/.keras`.
     pub keras: Option<PathBuf>,
-    /// Address of the hub, without `/` at its end: `HF_ENDPOINT`.
+    /// URL of the hub, without `/` at its end: `HF_ENDPOINT`.
     pub endpoint: String,
-    /// `HF_TOKEN`, for the hub alone.
+    /// `HF_TOKEN`, sent only to the hub.
     pub token: Option<Token>,
     /// `HF_HUB_OFFLINE`.
     pub offline: bool,
-    /// `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, less what `NO_PROXY` names.
+    /// `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, except for hosts in `NO_PROXY`.
     pub proxy: Option<ureq::Proxy>,
 }
 
-/// A password of the hub; never shown.
+/// An access token of the hub; never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(pub String);
 
@@ -39,7 +39,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The program that put a file where it lies.
+/// The folder in which a file was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The store's own folder.
@@ -64,20 +64,20 @@ impl fmt::Display for Place {
 }
 
 impl Env {
-    /// Of this process.
+    /// The settings of this process.
     pub fn process() -> Self {
         let mut env = Self::read(|name| std::env::var_os(name), std::env::home_dir());
         env.proxy = ureq::Proxy::try_from_env();
         env
     }
 
-    /// From variables and the user's home; without proxy.
+    /// Reads the settings from variables and the user's home; without proxy.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let folder = |name: &str| set(name).map(|value| with_home(PathBuf::from(value), home.as_deref()));
         let text = |name: &str| set(name).and_then(|value| value.into_string().ok());
         let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
-        // the standard says that a path which is not absolute does not count
+        // by the XDG standard relative paths are ignored
         let cache = folder("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(|| below_home(".cache"));
         let below_cache = |path: &str| cache.as_ref().map(|cache| cache.join(path));
         let platform = if cfg!(windows) {
@@ -104,7 +104,7 @@ impl Env {
         }
     }
 
-    /// The files outside the store that may be `item`, each with its place.
+    /// The paths outside the store where `item` may be, each with its cache.
     pub(super) fn caches(&self, item: &Item) -> Vec<(Place, PathBuf)> {
         let mut paths = Vec::new();
         if let (Some(hub), Some(file)) = (&self.hub, &item.hub) {
@@ -119,7 +119,7 @@ impl Env {
     }
 }
 
-/// Where Hugging Face's cache has a file: below the commit that the revision was last seen at.
+/// The path of a file in Hugging Face's cache: below the commit at which the revision was last seen.
 fn hub_file(cache: &Path, file: &HubFile) -> PathBuf {
     let repository = cache.join(format!("models--{}--{}", file.owner, file.repo));
     let commit = std::fs::read_to_string(repository.join("refs").join(&file.revision));
@@ -128,7 +128,7 @@ fn hub_file(cache: &Path, file: &HubFile) -> PathBuf {
     repository.join("snapshots").join(commit.as_ref().unwrap_or(&file.revision)).join(&file.file)
 }
 
-/// The hash of a file in Hugging Face's cache: large files are links to files that bear their SHA-256 as a name.
+/// The hash of a file in Hugging Face's cache: large files are links to files that are named by their SHA-256.
 pub(super) fn hub_hash(path: &Path) -> Option<String> {
     let blob = path.canonicalize().ok()?;
     super::wanted::as_sha256(blob.file_name()?.to_str()?)

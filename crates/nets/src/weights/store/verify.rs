@@ -1,4 +1,4 @@
-//! Taking stock: what of the registry is on this machine, and whether everything in the store is what it was.
+//! Lists the files of the registry that are on this machine, and verifies the files of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -11,37 +11,35 @@ use crate::files::atomic;
 use crate::models::spec::FileSpec;
 use crate::models::{ModelSpec, WeightsSpec};
 
-/// A published file, and where it lies.
+/// A published file, and where it is on this machine.
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// The published file.
     pub file: &'static FileSpec,
-    /// The cache that has it, its path, and its length in bytes; the file is not read through.
+    /// The folder that has it, its path, and its length in bytes; it is not hashed.
     pub lies: Option<(Place, PathBuf, u64)>,
 }
 
-/// A file of the store that was read through.
+/// A file of the store that was hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// Where it lies.
     pub path: PathBuf,
-    /// How it is.
     pub state: State,
 }
 
-/// How a file is.
+/// The state of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// As it was published, or as it came when it was fetched.
+    /// It has the published hash, or the one that it had when it was downloaded.
     Sound { sha256: String },
-    /// Nothing is known that it could be compared with.
+    /// No hash is known to compare it with.
     Unknown { sha256: String },
-    /// Not what it should be, or not to be read.
+    /// Its hash is wrong, or it cannot be read.
     Damaged { reason: String },
 }
 
 impl Store {
-    /// The files of a row and where they lie.
+    /// The files of a row, and where they are on this machine.
     pub fn list(&self, model: &'static ModelSpec, weights: &'static WeightsSpec) -> Vec<Listed> {
         let items = Wanted::Known { model, weights, top: false }.items();
         let listed = weights.files.iter().map(|file| {
@@ -58,8 +56,8 @@ impl Store {
         })
     }
 
-    /// Reads every file of the store through, or those of one model, and tells `each` until it breaks; gives an error
-    /// when any is damaged.
+    /// Hashes every file of the store, or those of one model, and reports each to `each` until that breaks; an error if
+    /// any file is damaged.
     pub fn verify(
         &self,
         models: &'static [ModelSpec],
@@ -81,15 +79,15 @@ impl Store {
         if damaged > 0 { Err(StoreError::Damaged { damaged, of, dir: root }) } else { Ok(()) }
     }
 
-    /// The published hashes of the files that the registry would put here.
+    /// The published hashes of the registry's files by their path in the store.
     fn known(&self, models: &'static [ModelSpec]) -> BTreeMap<PathBuf, Expected> {
         let rows = models.iter().flat_map(|model| model.weights.iter().map(move |weights| (model, weights)));
         let items = rows.flat_map(|(model, weights)| Wanted::Known { model, weights, top: false }.items());
         items.map(|item| (self.dir.join(item.place), item.expected)).collect()
     }
 
-    /// Files of weights below `folder`, in the order of their names. Links may lead in circles: no folder is looked
-    /// into twice, `met` are those that were.
+    /// Lists the files of weights below `folder`, sorted by name. Links may be cyclic: each folder is visited once,
+    /// `met` has those that were.
     fn collect(&self, folder: &Path, files: &mut Vec<PathBuf>, met: &mut BTreeSet<PathBuf>) -> std::io::Result<()> {
         if folder.canonicalize().is_ok_and(|folder| !met.insert(folder)) {
             return Ok(());
@@ -127,7 +125,7 @@ fn check(path: &Path, published: Option<&Expected>) -> State {
     };
     let sha256 = digests.sha256.clone();
     if let Err(mismatch) = expected.compare(&digests) {
-        // the time of writing may be the old one: the record must not vouch for the file any more
+        // the modification time may be unchanged: the record must not count as valid any more
         if let Some(old) = old {
             Record { modified: 0, ..old }.write(&beside(path, RECORD));
         }

@@ -1,5 +1,5 @@
-//! The weights that are asked for: a row of the registry, a file on the Hugging Face hub, a URL, or a name that the
-//! user gave; and the files that would do.
+//! The weights that the user asks for (a row of the registry, a file on the Hugging Face hub, a URL, or a name that the
+//! user registered), and the files that have them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use super::{StoreError, own};
 use crate::models::spec::FileSpec;
 use crate::models::{ModelSpec, Source, WeightsSpec};
 
-/// The hub's own address; `HF_ENDPOINT` names another.
+/// The default URL of the hub; `HF_ENDPOINT` replaces it.
 pub(super) const HUB: &str = "https://huggingface.co";
 
-/// Endings of the store's own files; a published file must not look like one of them.
+/// Endings of the store's own files; no published file may have one of them.
 pub(super) const RECORD: &str = ".record.json";
 pub(super) const PART: &str = ".part";
 pub(super) const PART_RECORD: &str = ".part.json";
@@ -22,19 +22,19 @@ pub(super) const LOCK: &str = ".lock";
 pub(super) const NETWORK: &str = ".network.json";
 pub(super) const ENDINGS: [&str; 5] = [RECORD, PART, PART_RECORD, LOCK, NETWORK];
 
-/// The folder of weights with a name of the user's, and the name of the file in the folder of one.
+/// The folder of registered weights, and the name of the file in the folder of each.
 pub(super) const OWN: &str = "own";
 pub(super) const WEIGHTS: &str = "weights";
 
-/// The weights that are asked for.
+/// The weights that the user asks for.
 #[derive(Clone, Debug)]
 pub enum Wanted {
-    /// Weights of the registry. A file without the classifier on top will do, and is what is downloaded where there is
-    /// one, unless `top`.
+    /// Weights of the registry. Unless `top`, a file without the classifier on top is accepted, and downloaded if there
+    /// is one.
     Known { model: &'static ModelSpec, weights: &'static WeightsSpec, top: bool },
     /// A file on the Hugging Face hub.
     Hub(HubFile),
-    /// Any address, perhaps with the SHA-256 that its file must have.
+    /// A URL, optionally with the SHA-256 that its file must have.
     Url { url: String, sha256: Option<String> },
     /// Weights that the user registered under this name.
     Own(String),
@@ -47,32 +47,31 @@ pub struct HubFile {
     pub owner: String,
     /// Name of the repository.
     pub repo: String,
-    /// Path of the file in it, with `/`.
+    /// Path of the file in the repository, with `/`.
     pub file: String,
     /// Branch, tag or commit.
     pub revision: String,
 }
 
-/// A file that would do: where it is published, where it lies in the store, what it is called elsewhere, what it must
-/// hold.
+/// A file that has the weights: its URL, its place in the store, its name in other caches, and its hash.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
-    /// Where it is published.
+    /// Its URL, or that of its package's page.
     pub url: String,
-    /// The same on the hub.
+    /// The file on the hub, if it is published there.
     pub hub: Option<HubFile>,
     /// Its place below the store's folder.
     pub place: PathBuf,
-    /// The cache that may have it, and its name there.
+    /// The library whose cache may have it, and its name there.
     pub cached: Option<(Source, &'static str)>,
-    /// Its hash, as far as it is known.
+    /// Its known hash.
     pub expected: Expected,
-    /// Whether it holds the classifier on top.
+    /// Whether it has the classifier on top.
     pub top: bool,
 }
 
 impl Item {
-    /// Whether its address is the page of a package that the file is in.
+    /// Whether its URL is the page of a package that contains it.
     pub(super) fn is_in_a_package(&self) -> bool {
         self.url.ends_with('/')
     }
@@ -96,8 +95,8 @@ impl fmt::Display for HubFile {
 }
 
 impl Wanted {
-    /// Reads `hf:owner/repo/path/file[@revision]`, `https://…` or `http://…`, the last two perhaps with `#sha256=…`;
-    /// `None` when `text` is of none of these kinds, an error when it is of one but not sound.
+    /// Parses `hf:owner/repo/path/file[@revision]`, `https://…` or `http://…`, the last two optionally with
+    /// `#sha256=…`; `None` when `text` has none of these forms, an error when it has one but is invalid.
     pub fn parse(text: &str) -> Result<Option<Self>, StoreError> {
         let wrong = |reason| StoreError::Spec { text: text.to_string(), reason };
         if let Some(rest) = text.strip_prefix("hf:") {
@@ -125,13 +124,13 @@ impl Wanted {
         }
     }
 
-    /// The files that would do, the one to download first; none where the weights are inside the binary.
+    /// The files that have the weights, the one to download first; none if the weights are bundled.
     pub(super) fn items(&self) -> Vec<Item> {
         match self {
             Self::Known { model, weights, top } => {
                 let items = weights.files.iter().map(|file| known(model, weights, file));
                 let mut items: Vec<Item> = items.filter(|item| item.top || !top).collect();
-                // stable: without its classifier on top a file is smaller
+                // files without the classifier on top first, since they are smaller; the sort is stable
                 items.sort_by_key(|item| item.top);
                 items
             }
@@ -170,7 +169,7 @@ impl HubFile {
         hub.is_sound().then_some(hub)
     }
 
-    /// The file behind an address of the hub.
+    /// The file on the hub that a URL names.
     pub(super) fn of_url(url: &str) -> Option<Self> {
         let path = url.strip_prefix(HUB)?.strip_prefix('/')?;
         let path = path.split(['?', '#']).next()?;
@@ -180,7 +179,7 @@ impl HubFile {
         hub.is_sound().then_some(hub)
     }
 
-    /// No part may be empty, climb out of its folder or need quoting in an address.
+    /// No part may be empty, lead out of its folder or need quoting in a URL.
     fn is_sound(&self) -> bool {
         let plain = |part: &str| {
             let allowed = |c: char| c.is_ascii_alphanumeric() || "._-+=".contains(c);
@@ -190,7 +189,7 @@ impl HubFile {
         plain(&self.owner) && plain(&self.repo) && path(&self.file) && path(&self.revision)
     }
 
-    /// Its address at `endpoint`.
+    /// Its URL at `endpoint`.
     pub(super) fn url(&self, endpoint: &str) -> String {
         let Self { owner, repo, file, revision } = self;
         let revision = revision.replace('/', "%2F");
@@ -210,7 +209,7 @@ impl HubFile {
 fn known(model: &'static ModelSpec, weights: &WeightsSpec, file: &'static FileSpec) -> Item {
     let source = weights.source.word();
     let mut place: PathBuf = [model.name, source].iter().collect();
-    // the default of a library has the library's folder, where older versions have put it
+    // the default weights of a library are in the library's folder, as in older versions
     let is_default = model.weights(source).is_none_or(|default| default.name == weights.name);
     if let Some((_, name)) = weights.name.split_once(':').filter(|_| !is_default && !file.is_told_by_its_name()) {
         place.push(safe_name(name));
@@ -229,12 +228,12 @@ fn place_of_url(url: &str) -> PathBuf {
     ["url", &digest[..16], &safe_name(name)].iter().collect()
 }
 
-/// `name` with nothing in it that means something to a file system or to the store.
+/// `name` without characters and endings that have a meaning to file systems or to the store.
 fn safe_name(name: &str) -> String {
     const LONGEST: usize = 150;
     let safe = |c: char| if c.is_ascii_alphanumeric() || "._-+=".contains(c) { c } else { '_' };
     let mut name: String = name.chars().map(safe).collect();
-    // the end says what kind of file it is
+    // the end is kept: it has the file type
     name = name.split_off(name.len().saturating_sub(LONGEST));
     if name.is_empty() {
         name = "weights".into();
@@ -252,7 +251,7 @@ fn is_sha256(digits: &str) -> bool {
     digits.len() == 64 && digits.chars().all(|c| c.is_ascii_hexdigit())
 }
 
-/// `text` in lower case, when it is a SHA-256 in hexadecimal.
+/// `text` in lower case, if it is a SHA-256 in hexadecimal.
 pub(super) fn as_sha256(text: &str) -> Option<String> {
     is_sha256(text).then(|| text.to_ascii_lowercase())
 }

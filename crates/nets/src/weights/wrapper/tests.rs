@@ -1,4 +1,5 @@
-//! Wrappers of every kind around ResNet-18 and VGG-11, whose tensors all hold one value that tells networks apart.
+//! Wrappers of every kind around ResNet-18 and VGG-11. All tensors of a network have one value, which identifies the
+//! network.
 
 use super::*;
 use crate::models::{BuildOptions, Source, find};
@@ -11,7 +12,7 @@ fn graph(model: &str) -> Graph {
     (spec.build)(&options).expect("built")
 }
 
-/// The tensors of a network under `prefix`, all of one `value`.
+/// The tensors of a network under `prefix`, filled with `value`.
 fn network(graph: &Graph, prefix: &str, value: f32) -> Tensors {
     let tensor = |parameter: Parameter| {
         let len = parameter.shape.iter().product();
@@ -54,7 +55,7 @@ fn any_words_before_all_names_are_removed_and_told() {
     for key in keys {
         let prefix = if key.is_empty() { String::new() } else { format!("{key}.") };
         let mut tensors = network(&graph, &prefix, 1.0);
-        // a counter, a projection, an optimiser's state and another network's first layer
+        // a counter, a projection, an optimiser's state, and the first layer of another network
         for other in ["bn1.num_batches_tracked", "projection_head.0.weight"] {
             tensors.insert(format!("{prefix}{other}"), Tensor::ready(vec![], vec![0.0]));
         }
@@ -93,7 +94,7 @@ fn of_several_networks_the_fields_choice_is_taken_and_the_others_told() {
         assert_eq!((taken.key.as_str(), value), (first, 1.0));
         assert_eq!(taken.others, others, "{first}");
         assert!(taken.told().is_some_and(|told| told.contains(others[0]) && told.contains("weights_key")));
-        // any of them can be asked for, by all of its words or by one that is its own
+        // each can be selected, by its full key or by a word that no other key has
         let word = others[0].split('.').find(|word| !first.split('.').any(|other| other == *word)).expect("a word");
         for key in [others[0], word] {
             assert_eq!(self::taken(&tensors, &graph, Some(key)).1, 2.0, "{key}");
@@ -104,7 +105,7 @@ fn of_several_networks_the_fields_choice_is_taken_and_the_others_told() {
 
 #[test]
 fn a_deeper_network_of_the_family_is_none_of_the_places() {
-    // all that ResNet-18 needs is in ResNet-34, too, in the same shapes
+    // ResNet-34 has all tensors of ResNet-18, with the same shapes
     let (shallow, deep) = (graph("resnet18"), graph("resnet34"));
     for (student, teacher) in [("student", "teacher"), ("small", "big"), ("model", "state_dict_ema")] {
         let both = [network(&shallow, &format!("{student}."), 1.0), network(&deep, &format!("{teacher}."), 2.0)];
@@ -156,14 +157,14 @@ fn networks_that_nothing_tells_apart_are_asked_for() {
     assert_eq!(taken(&twins, &graph, Some("right")).1, 2.0);
     let error = unwrap(&twins, &graph, &[], Some("middle"), "w.pth").expect_err("none").to_string();
     assert!(error.contains("`middle` (`weights_key`)") && error.contains("they are under `left`, `right`"), "{error}");
-    // one network under two names is no choice
+    // the same values under two keys are not ambiguous
     let same = together(&[network(&graph, "left.", 1.0), network(&graph, "right.", 1.0)]);
     assert_eq!(taken(&same, &graph, None).1, 1.0);
 }
 
 #[test]
 fn numbered_modules_and_those_without_their_name_are_known() {
-    // the places of the modules with weights among `network.children()`
+    // the indices of the modules with weights in `network.children()`
     let resnet: (&str, &[(&str, usize)]) = (
         "resnet18",
         &[("conv1", 0), ("bn1", 1), ("layer1", 4), ("layer2", 5), ("layer3", 6), ("layer4", 7), ("fc", 9)],

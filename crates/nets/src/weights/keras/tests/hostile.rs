@@ -8,15 +8,15 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 
-/// The smallest of each kind: symbol tables, version 2 headers with packed chunks, groups by class, a stored zip and a
-/// packed one.
+/// The smallest file of each kind: symbol tables, version 2 headers with compressed chunks, groups by class, a stored
+/// and a deflated zip.
 const VICTIMS: [&str; 5] =
     ["named_old.h5", "named_f64be.h5", "branches_bf16.weights.h5", "named.keras", "named_packed.keras"];
 
-/// Spoiled files made of each.
+/// Damaged files made of each.
 const CASES: usize = 120;
 
-/// Opens a file and reads all that it says is there.
+/// Opens a file and reads all its tensors.
 fn read_all(path: &Path) -> Result<usize, WeightError> {
     let tensors = index(path)?.match_to(&branches(), &[], None)?.0;
     let mut read = 0;
@@ -26,7 +26,7 @@ fn read_all(path: &Path) -> Result<usize, WeightError> {
     Ok(read)
 }
 
-/// Bytes as a program or a disk might have spoiled them.
+/// `bytes` with random damage.
 fn spoil(bytes: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     match rng.random_range(0..10) {

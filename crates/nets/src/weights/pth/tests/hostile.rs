@@ -1,5 +1,4 @@
-//! Files that somebody damaged or made to do harm: always an error, never a panic, never more memory than the file
-//! deserves.
+//! Damaged and malicious files: always an error, never a panic, and never more memory than in proportion to the file.
 
 use super::*;
 
@@ -13,7 +12,7 @@ const FIXTURES: [&str; 7] = [
     "pth_script.pt",
 ];
 
-/// Reads all that can be read of a file; what is given back must be what it says it is.
+/// Reads all tensors of a file, and checks that their sizes match their shapes and the limit.
 fn exhaust(path: &Path, length: usize) -> Result<(), WeightError> {
     let _ = is_pth(path)?;
     for (name, tensor) in read(path)? {
@@ -37,7 +36,7 @@ impl Random {
     }
 }
 
-/// Damages `bytes` in one of the ways that files are damaged.
+/// Damages `bytes` in a random way: truncation, flipped bits, spliced or repeated pieces.
 fn damage(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
     let at = random.below(bytes.len());
     match random.below(6) {
@@ -86,7 +85,7 @@ fn damaged_files_are_errors_and_never_panics() {
             }
         }
     }
-    // damage to values is not noticed, damage to structure is
+    // damaged values are not detected, damaged structure is
     assert!(sound > 50 && refused > 500, "{sound} sound, {refused} refused");
 }
 
@@ -111,7 +110,7 @@ fn files_cut_off_anywhere_are_refused() {
     assert!(cut("pth_types_legacy.pth", 3660).contains("it is cut off before the end of storage"));
 }
 
-/// Why a file of the object and these storages of six values is refused.
+/// The reason why a file with this object and these storages of six values is refused.
 fn refused(object: &[u8], storages: &[&str]) -> String {
     let storages: Vec<(&str, &[f32])> = storages.iter().map(|&key| (key, &[0.0; 6][..])).collect();
     reason(on_disk(&legacy(object, &storages)).path())
@@ -147,11 +146,11 @@ fn tensors_must_lie_in_their_storage() {
     assert!(refused(&dict_of("b", 6, b"", 0, &[6], &[1]), &["a"]).contains("nothing is said of its storage `a`"));
     let both = dict(&[("v", tensor("a", 6, b"", 0, &[6], &[1])), ("w", tensor("b", 6, b"", 0, &[6], &[1]))]);
     assert!(refused(&both, &["a"]).contains("tensor `w`: its storage `b` is not in the file"));
-    // an expanded tensor costs nothing in the file: 64 MiB and no more
+    // an expanded tensor takes no bytes in the file; its values are limited to 64 MiB
     let fits = on_disk(&legacy(&dict_of("a", 6, b"", 0, &[1 << 12, 1 << 10], &[0, 0]), &[("a", &[0.5; 6])]));
     assert_eq!(read(fits.path()).expect("read")["w"].values().expect("w"), vec![0.5; 1 << 22]);
     assert!(refused(&dict_of("a", 6, b"", 0, &[1 << 14, 1 << 12], &[0, 0]), &["a"]).contains("too many for a file of"));
-    // the stride of a single index may be anything
+    // the stride of a dimension of size 1 may be any number
     let odd = on_disk(&legacy(
         &dict_of("a", 6, b"", 1, &[2, 1, 2], &[1, i64::MAX, 3]),
         &[("a", &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0])],
@@ -180,7 +179,7 @@ fn pickles_that_are_none_are_refused() {
         let found = refused(object, &[]);
         assert!(found.contains(reason), "{reason}: {found}");
     }
-    // lengths are believed when the bytes are there
+    // a length beyond the end of the file is an error, before memory is allocated for it
     for object in [&b"X\xff\xff\xff\xff"[..], b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff", b"\x8b\0\0\0\x7f"] {
         let found = refused(object, &[]);
         assert!(found.contains("goes on after byte"), "{found}");
@@ -189,7 +188,7 @@ fn pickles_that_are_none_are_refused() {
 
 #[test]
 fn depth_cycles_and_sharing_cost_nothing() {
-    // a list in a list in a list ..., a tuple of a tuple twice, a dictionary in itself
+    // deeply nested lists, a tuple that has the last one twice, a dictionary that contains itself
     let deep = [&vec![b']'; 200_000][..], &vec![b'a'; 199_999]].concat();
     assert!(refused(&deep, &[]).contains("no dictionary of tensors"));
     let doubled = [&b")"[..], &b"2\x86".repeat(100_000)].concat();
@@ -203,7 +202,7 @@ fn depth_cycles_and_sharing_cost_nothing() {
     assert!(refused(&endless, &[]).contains("too many instructions for its size"));
 }
 
-/// A zip with the entries that `change` makes of those of `name`, deflated where it says so.
+/// The zip `name` with its entries passed through `change`, which may drop them, and deflated if it says so.
 fn repacked(name: &str, change: impl Fn(&str, Vec<u8>) -> Option<(Vec<u8>, bool)>) -> NamedTempFile {
     let mut source = ::zip::ZipArchive::new(File::open(golden(name)).expect("golden file")).expect("a zip");
     let mut target = NamedTempFile::new().expect("a temporary file");
@@ -241,7 +240,7 @@ fn zips_must_have_what_the_pickle_names() {
 
 #[test]
 fn packed_storages_do_not_swell() {
-    // 70 MB of zeros in less than one
+    // 70 MB of zeros, compressed to less than 1 MB
     let bomb = |part: &'static str| {
         repacked("pth_types.pth", move |name, bytes| {
             Some((if name.ends_with(part) { vec![0; 70_000_000] } else { bytes }, name.ends_with(part)))
@@ -249,7 +248,7 @@ fn packed_storages_do_not_swell() {
     };
     assert!(reason(bomb("data/0").path()).contains("tensor `f32`: it unpacks to 6 values, too many for a file of"));
     assert!(reason(bomb("data.pkl").path()).contains("its data.pkl unpacks to 70000000 bytes, too much for its size"));
-    // damage inside of the packed bytes shows when the tensor is read
+    // damaged compressed bytes are detected when the tensor is read
     let sound = repacked("pth_types.pth", |_, bytes| Some((bytes, true)));
     let mut bytes = std::fs::read(sound.path()).expect("read");
     let mut zip = ::zip::ZipArchive::new(File::open(sound.path()).expect("there")).expect("a zip");
@@ -266,7 +265,7 @@ fn packed_storages_do_not_swell() {
 fn zips_whose_entries_share_bytes_are_refused() {
     let bytes = std::fs::read(golden("pth_types.pth")).expect("golden file");
     let entry = |name: &[u8]| {
-        // in the directory the name stands 46 bytes after the beginning of an entry, 4 after the place of the local
+        // in the zip directory a name is 46 bytes after the start of its entry, and 4 after the offset of the local
         // header
         let at = bytes.windows(name.len()).rposition(|window| window == name).expect("listed");
         at - 4
@@ -275,7 +274,7 @@ fn zips_whose_entries_share_bytes_are_refused() {
     let mut shared = bytes.clone();
     shared.copy_within(from..from + 4, to);
     assert_eq!(reason(on_disk(&shared).path()), "entries of its zip overlap each other or its end");
-    // a directory that says that it is anywhere else
+    // a directory offset that is wrong
     let end = bytes.len() - 22;
     for offset in [0u32, 100, bytes.len() as u32, u32::MAX] {
         let mut moved = bytes.clone();

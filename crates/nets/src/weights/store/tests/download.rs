@@ -1,4 +1,4 @@
-//! Downloads from servers that do what servers do.
+//! Downloads from servers that misbehave.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use super::server::{ETAG, Reply, Server};
 use super::*;
 
-/// Where a URL's file lies, below the home.
+/// The folder of a URL's file.
 fn folder(home: &Home, url: &str) -> PathBuf {
     home.path("store/url").join(&sha256(url.as_bytes())[..16])
 }
 
-/// Leaves behind what a killed download leaves.
+/// Writes the files of a download that was killed.
 fn killed(home: &Home, url: &str, name: &str, bytes: &[u8], validator: Option<&str>) {
     let folder = folder(home, url);
     std::fs::create_dir_all(&folder).expect("folder");
@@ -77,7 +77,7 @@ fn without_a_version_or_a_hash_a_killed_download_begins_anew() {
     killed(&home, &url, "net.pth", &bytes[..20_000], None);
     assert_eq!(home.fetch(&parsed(&url)), bytes);
     assert_eq!(server.requests()[0].header("range"), None);
-    // with the hash the version need not be known
+    // if the hash is known, the version need not be
     killed(&home, &url, "net.pth", &bytes[..20_000], None);
     std::fs::remove_file(folder(&home, &url).join("net.pth")).expect("there");
     assert_eq!(home.fetch(&parsed(&format!("{url}#sha256={}", sha256(&bytes)))), bytes);
@@ -239,7 +239,7 @@ fn nobody_there_is_told_without_repetitions() {
     assert!(text.contains(&url) && start.elapsed() < Duration::from_secs(30), "{text}");
 }
 
-/// Accepts connections and never says a word.
+/// A server that accepts connections and never answers.
 fn silent() -> (std::net::TcpListener, String) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));

@@ -1,4 +1,4 @@
-//! Files that are found without a network, and the checks that they pass first.
+//! Files that are found on this machine, and the checks that they must pass.
 
 use std::ffi::OsString;
 
@@ -158,14 +158,14 @@ fn a_file_is_read_through_once_and_again_when_it_changed() {
     assert!(home.find(&known(net, true)).0.is_some());
     let records = names(&home.path("store/seen"));
     assert_eq!(records.len(), 1);
-    // the record is believed: with another hash in it the file does not count as the published one without being read
+    // the record is trusted: with another hash in it, the file counts as having that hash, without being read
     let record = home.path("store/seen").join(&records[0]);
     let text = std::fs::read_to_string(&record).expect("a record");
     let forged = sha256(b"forged");
     std::fs::write(&record, text.replace(&sha256(&bytes), &forged)).expect("written");
     let any = model(Source::Keras, &[published("https://e.org/net.h5", "net.h5", Hash::Unknown, true)]);
     assert_eq!(home.find(&known(any, true)).0.expect("here").sha256, forged);
-    // the published hash is held against the record, and then against the file
+    // the published hash is compared with the record, and then with the file
     assert_eq!(home.find(&known(net, true)).0.expect("here").sha256, sha256(&bytes));
     std::fs::write(&path, b"changed").expect("written");
     assert_eq!(home.find(&known(net, true)).0, None);
@@ -222,7 +222,7 @@ fn a_file_is_imported_when_it_is_what_is_published() {
     let strange = home.write("Downloads/strange.h5", b"strange");
     let text = home.store.import(&strange, &known(net, false)).expect_err("strange").to_string();
     assert!(text.contains("notop.h5, top.h5"), "{text}");
-    // where no hash is published, that of the first file is kept
+    // if no hash is published, that of the imported file is recorded
     let any = model(Source::Timm, &[published("https://e.org/m.bin", "m.bin", Hash::Unknown, true)]);
     let found = home.store.import(&strange, &known(any, true)).expect("the only one");
     assert_eq!((found.path, found.sha256), (home.path("store/net/timm/m.bin"), sha256(b"strange")));
@@ -310,7 +310,7 @@ fn links_that_lead_in_circles_are_followed_once() {
     let home = Home::new();
     let file = home.write("store/net/timm/a.bin", b"a");
     home.write("elsewhere/b.bin", b"b");
-    // two of them in one folder would double the paths with every step
+    // two such links in one folder would double the number of paths at each level
     for name in ["one", "two"] {
         std::os::unix::fs::symlink("..", file.with_file_name(name)).expect("link");
     }

@@ -18,7 +18,7 @@ use crate::models::spec::{FileSpec, Hash};
 use crate::models::{MODELS, ModelSpec, Source, WeightsSpec};
 use sha2::{Digest, Sha256};
 
-/// A store in a temporary folder beside temporary caches.
+/// A store and caches in a temporary folder.
 struct Home {
     dir: TempDir,
     store: Store,
@@ -29,7 +29,7 @@ impl Home {
         Self::with(|_| {})
     }
 
-    /// In a changed environment.
+    /// The same with a changed environment.
     fn with(change: impl FnOnce(&mut Env)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut env = Env::read(|_| None, Some(dir.path().to_path_buf()));
@@ -70,7 +70,7 @@ impl Home {
         (found, notes)
     }
 
-    /// Gets it and gives its bytes.
+    /// Gets the file and returns its bytes.
     fn fetch(&self, wanted: &Wanted) -> Vec<u8> {
         let found = self.get(wanted).0.expect("fetched");
         let bytes = std::fs::read(&found.path).expect("there");
@@ -90,7 +90,7 @@ fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Bytes that compress badly and differ from place to place.
+/// Pseudo-random bytes.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
     std::iter::repeat_with(|| {
@@ -105,7 +105,7 @@ fn parsed(text: &str) -> Wanted {
     Wanted::parse(text).expect("sound").expect("a place")
 }
 
-/// A file of the registry, for as long as the tests run.
+/// A file of the registry, with leaked texts.
 fn published(url: &str, name: &str, hash: Hash, top: bool) -> FileSpec {
     FileSpec { url: url.to_string().leak(), name: name.to_string().leak(), hash, top }
 }
@@ -132,7 +132,7 @@ fn known(model: &'static ModelSpec, top: bool) -> Wanted {
     Wanted::Known { model, weights: &model.weights[0], top }
 }
 
-/// SHA-256 that lives as long as the tests.
+/// The SHA-256 of `bytes`, with a leaked text.
 fn full(bytes: &[u8]) -> Hash {
     Hash::Sha256(sha256(bytes).leak())
 }
