@@ -148,7 +148,7 @@ impl Client {
             }
             let pause = self.0.patience.pause(repetition, wait);
             if wait.is_some() {
-                // all requests to this host wait, and the time of silence begins anew
+                // all requests to this host wait, and the time of silence is counted anew
                 alive = Instant::now() + pause;
                 self.hosts().entry(host.clone()).or_default().until = Some(alive);
             } else {

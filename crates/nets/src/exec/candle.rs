@@ -1,8 +1,8 @@
 //! Executor over candle tensors, channels first: CUDA, Metal, and the CPU as the reference that our own executor is
 //! tested against.
 //!
-//! A whole batch goes through cuDNN or its like at once. A depthwise convolution is a sum of shifted products: candle's
-//! grouped path makes one convolution of every channel.
+//! A whole batch is computed at once, by cuDNN or a library like it. A depthwise convolution is a sum of shifted
+//! products, since candle runs a grouped one as a convolution for each channel.
 
 mod attention;
 

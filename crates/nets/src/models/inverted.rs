@@ -111,7 +111,7 @@ pub(super) struct Inverted {
     pub eps: f64,
     /// Whether a PyTorch library uses TensorFlow's `SAME` padding.
     pub same: bool,
-    /// Between the two layers of squeeze-and-excitation, and after them.
+    /// The activations between the two layers of squeeze-and-excitation, and after them.
     pub squeeze: [Activation; 2],
 }
 

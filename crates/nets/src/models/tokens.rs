@@ -81,7 +81,7 @@ impl AttentionWindow {
 /// The bias of the attention scores, which depends on the positions of query and key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelativeBias {
-    /// Nothing.
+    /// No bias.
     None,
     /// Swin: a table with a row for each distance.
     Table,

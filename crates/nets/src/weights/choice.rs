@@ -17,9 +17,9 @@ pub enum Weights {
     /// The model's default.
     #[default]
     Default,
-    /// Those inside the binary.
+    /// The weights inside the binary.
     Bundled,
-    /// Drawn from `extract.seed`.
+    /// Random weights, drawn from `extract.seed`.
     Random,
     /// The default weights of a library.
     Published(Source),

@@ -284,7 +284,7 @@ impl Origin {
         }
     }
 
-    /// The part of a fingerprint that stands for the weights: the hash of the file, or the seed.
+    /// The identity of the weights in a fingerprint: the hash of the file, or the seed.
     pub fn fingerprint(&self) -> Result<String, WeightError> {
         match self {
             Origin::Bundled(spec) => Ok(spec.sha256.unwrap_or(spec.name).to_string()),

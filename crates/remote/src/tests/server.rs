@@ -201,8 +201,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &Answer) -> 
             request
         };
         if request.method == "CONNECT" {
-            // the client takes this server for a proxy: its next request is for another server, and is answered here,
-            // too
+            // the client uses this server as a proxy: its next request is for another server, and is answered here
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
             continue;
         }

@@ -43,7 +43,7 @@ impl Fused {
     }
 }
 
-/// Where every value lies, and in what order rows are computed.
+/// The map of every value, and the order of rows.
 #[derive(Debug)]
 pub(crate) struct MemoryPlan {
     /// For each value.
@@ -221,8 +221,7 @@ fn halos(steps: &[Fused], roots: &[usize], maps: &mut [Map]) {
 /// them.
 fn pitches(roots: &[usize], whole: &[bool], maps: &mut [Map]) {
     const APART: usize = 512;
-    // this also sets the maps of the terms inside a concatenation: `in_place` allows only terms that are read by
-    // position
+    // also sets the maps of terms inside a concatenation: `in_place` allows only terms that are read by position
     for value in (0..maps.len()).filter(|&value| roots[value] == value && !whole[value]) {
         let map = &mut maps[value];
         if map.c.is_multiple_of(APART) && map.h * map.w > 1 {

@@ -363,8 +363,7 @@ impl Network {
                 let buffers = &scratch.buffers;
                 let input = |i: usize, p: usize| {
                     let map = &self.maps[step.inputs[i]];
-                    // a term of a concatenation may lie in the output already, whose buffer is empty here; then it is
-                    // not read
+                    // a term of a concatenation may lie in the output, whose buffer is empty here; then it is not read
                     (map, buffers[map.buffer].get(map.base(p) + step.skip(range, i, map)..).unwrap_or(&[]))
                 };
                 let out = |p: usize| to.base(p) + (range.rows.start - range.output) * to.row();

@@ -151,7 +151,7 @@ impl<'a> Download<'a> {
         let from = match answer.status.as_u16() {
             200 => 0,
             206 if resumed && range(&answer).is_some_and(|(from, _)| from == here) => here,
-            // the `.part` file is complete
+            // the `.part` file is as long as the file: it is complete, or of another version
             416 if resumed && range(&answer).is_some_and(|(_, total)| total == Some(here)) => {
                 self.patched = true;
                 return Ok(part.and_then(|part| part.promised));

@@ -84,8 +84,7 @@ impl Client {
             let response = self.send(&uri, rest, at_hub)?;
             let text = |name: &str| remote::text(response.headers(), name);
             if at_hub {
-                // on the hub itself an etag of 64 digits is the file's SHA-256; on the servers behind it, it may be
-                // anything
+                // only on the hub itself is an etag of 64 digits always the file's SHA-256
                 let etag = text("x-linked-etag").or_else(|| text("etag"));
                 promised = promised.or_else(|| as_sha256(etag?.trim_matches('"')));
                 commit = commit.or_else(|| text("x-repo-commit").map(str::to_string));
