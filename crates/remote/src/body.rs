@@ -117,12 +117,9 @@ impl Rest {
         let answer = self.client.ask(&self.request, &self.rules).map_err(io::Error::other)?;
         let is_same = answer.status.is_success()
             && (answer.length, Version::of(&answer.headers)) == (Some(self.length), self.version.clone());
-        let Body { start, rest: Some(rest) } = answer.body else {
+        let (Body { start, rest: Some(rest) }, true) = (answer.body, is_same) else {
             return Err(io::Error::other(Problem::Unreachable { reason: CHANGED.into() }));
         };
-        if !is_same {
-            return Err(io::Error::other(Problem::Unreachable { reason: CHANGED.into() }));
-        }
         self.reader = rest.reader;
         // the caller has at least [`BEGINNING`] bytes, and `start` holds no more
         let passed = start.into_inner().len() as u64;

@@ -310,16 +310,11 @@ impl Builder {
     }
 
     pub(crate) fn dense(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
-        self.dense_with(name, x, out, true)
-    }
-
-    /// The same, with or without a bias.
-    pub(crate) fn dense_with(&mut self, name: &str, x: LayerId, out: usize, bias: bool) -> LayerId {
         let Shape::Vector(_) = self.shape(x) else {
             let reason = "a dense layer takes a vector".to_string();
             return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
         };
-        self.push(name, Op::Dense { out, bias }, &[x], Shape::Vector(out))
+        self.push(name, Op::Dense { out, bias: true }, &[x], Shape::Vector(out))
     }
 
     /// A second name for a layer: a block has the name of its last layer's output.

@@ -58,6 +58,9 @@ pub struct AttentionWindow {
 }
 
 impl AttentionWindow {
+    /// The number that is added to the score of two positions that do not attend to each other.
+    pub(crate) const MASK: f32 = -100.0;
+
     /// Whether two positions of a window are masked from each other, `(windows, queries, keys)`, on a map of that
     /// height and width.
     pub(crate) fn apart(&self, size: [usize; 2]) -> Vec<bool> {

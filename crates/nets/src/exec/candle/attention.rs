@@ -7,9 +7,6 @@ use crate::exec::lower::AttentionKernel;
 use crate::models::Shape;
 use crate::models::graph::AttentionWindow;
 
-/// Added to the score of two positions that do not see each other.
-const APART: f32 = -100.0;
-
 /// The factors of the scores `(heads, 1, 1)`, and the tensor that is added to them `(windows, heads, queries, keys)`;
 /// sizes are 1 where all are the same.
 pub(super) fn upload(
@@ -35,7 +32,8 @@ pub(super) fn upload(
 /// The mask `(windows, 1, queries, keys)` of windows that are shifted over a map of that size.
 fn mask(window: AttentionWindow, size: [usize; 2], device: &Device) -> Result<Tensor, candle_core::Error> {
     let keys = window.size[0] * window.size[1];
-    let values: Vec<f32> = window.apart(size).into_iter().map(|apart| if apart { APART } else { 0.0 }).collect();
+    let values: Vec<f32> =
+        window.apart(size).into_iter().map(|apart| if apart { AttentionWindow::MASK } else { 0.0 }).collect();
     let windows = values.len() / (keys * keys);
     Tensor::from_vec(values, (windows, 1, keys, keys), device)
 }

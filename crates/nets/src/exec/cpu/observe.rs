@@ -36,11 +36,6 @@ impl Observer {
         self.network.scratch(1)
     }
 
-    /// Bytes of a [`scratch`](Self::scratch).
-    pub fn scratch_bytes(&self) -> u64 {
-        self.network.scratch_bytes()
-    }
-
     /// Runs a picture `(h, w, c)` and gives the statistics of each layer.
     pub fn observe(&self, scratch: &mut Scratch, picture: &[f32]) -> Observed {
         let mut layers = Vec::new();

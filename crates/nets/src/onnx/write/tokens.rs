@@ -5,8 +5,6 @@ use crate::exec::lower::AttentionKernel;
 use crate::models::Shape;
 use crate::models::graph::AttentionWindow;
 
-/// Added to the score of two positions that do not see each other.
-const APART: f32 = -100.0;
 /// Parts of all positions, a part before positions, and back.
 const HEADS: [(&str, Attribute); 1] = [("perm", Attribute::Ints(&[2, 0, 3, 1, 4]))];
 const TURNED: [(&str, Attribute); 1] = [("perm", Attribute::Ints(&[0, 1, 3, 2]))];
@@ -128,7 +126,8 @@ impl Writer {
         let x = self.op("Reshape", &[&x, &listed], &[]);
         let mask = (shift != [0, 0]).then(|| {
             let apart = window.apart(size);
-            let mask: Vec<f32> = apart.into_iter().map(|apart| if apart { APART } else { 0.0 }).collect();
+            let mask: Vec<f32> =
+                apart.into_iter().map(|apart| if apart { AttentionWindow::MASK } else { 0.0 }).collect();
             let count = mask.len() / (keys * keys);
             (self.floats(&[1, count, 1, keys, keys], &mask), count)
         });

@@ -114,8 +114,7 @@ impl Wanted {
             return Err(wrong("a user name or a password does not belong into an address"));
         }
         let sha256 = match fragment.strip_prefix("sha256=") {
-            Some(digits) if is_sha256(digits) => Some(digits.to_ascii_lowercase()),
-            Some(_) => return Err(wrong("`#sha256=` wants 64 hexadecimal digits")),
+            Some(digits) => Some(as_sha256(digits).ok_or_else(|| wrong("`#sha256=` wants 64 hexadecimal digits"))?),
             None => None,
         };
         match HubFile::of_url(url) {
@@ -247,11 +246,7 @@ fn safe_name(name: &str) -> String {
     name
 }
 
-fn is_sha256(digits: &str) -> bool {
-    digits.len() == 64 && digits.chars().all(|c| c.is_ascii_hexdigit())
-}
-
 /// `text` in lower case, if it is a SHA-256 in hexadecimal.
 pub(super) fn as_sha256(text: &str) -> Option<String> {
-    is_sha256(text).then(|| text.to_ascii_lowercase())
+    (text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit())).then(|| text.to_ascii_lowercase())
 }

@@ -7,9 +7,6 @@ use crate::models::graph::{AttentionWindow, Pad};
 use featurize_kernels::attention::{Attention, AttentionPlaces, AttentionShape};
 use featurize_kernels::simd::Isa;
 
-/// Added to the score of two positions of a window that the shift brought together from opposite sides of the map.
-const APART: f32 = -100.0;
-
 /// Attention over the positions of `from`, for all pictures that go through it together. The channels of a position are
 /// queries, keys and values.
 pub(crate) fn attend(isa: Isa, kernel: AttentionKernel, pictures: usize, [from, to]: [&Map; 2]) -> Op {
@@ -82,7 +79,7 @@ fn biases(window: AttentionWindow, heads: usize, bias: Vec<f32>) -> Vec<f32> {
     };
     let masked = |kind: usize| {
         let at = move |i: usize| (part(kind, i / keys % keys), part(kind, i % keys));
-        let mask = move |i: usize| if at(i).0 == at(i).1 { 0.0 } else { APART };
+        let mask = move |i: usize| if at(i).0 == at(i).1 { 0.0 } else { AttentionWindow::MASK };
         each.iter().enumerate().map(move |(i, bias)| bias + mask(i))
     };
     (0..4).flat_map(masked).collect()

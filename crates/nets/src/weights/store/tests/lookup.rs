@@ -286,26 +286,6 @@ fn rot_is_found_even_where_the_time_stayed() {
 
 #[cfg(unix)]
 #[test]
-fn links_that_lead_in_circles_end() {
-    let home = Home::new();
-    home.write("store/net/keras/a.h5", b"a");
-    let (net, other) = (home.path("store/net"), home.path("store/other"));
-    std::fs::create_dir_all(&other).expect("a folder");
-    std::os::unix::fs::symlink(&other, net.join("x")).expect("a link");
-    std::os::unix::fs::symlink(&net, other.join("y")).expect("a link");
-    std::os::unix::fs::symlink(&net, net.join("z")).expect("a link");
-    let mut met = Vec::new();
-    home.store
-        .verify(MODELS, None, &mut |checked| {
-            met.push(checked.path.clone());
-            ControlFlow::Continue(())
-        })
-        .expect("nothing is damaged");
-    assert_eq!(met, [home.path("store/net/keras/a.h5")]);
-}
-
-#[cfg(unix)]
-#[test]
 fn links_that_lead_in_circles_are_followed_once() {
     let home = Home::new();
     let file = home.write("store/net/timm/a.bin", b"a");
