@@ -1,5 +1,5 @@
-//! `atlas`: one table for Apple's Embedding Atlas, in which every picture has its place on the first two components,
-//! its neighbours and its thumbnail.
+//! `atlas`: one table for Apple's Embedding Atlas, with the first two components, the nearest neighbours and the
+//! thumbnail of every picture.
 
 use std::collections::HashMap;
 
@@ -22,11 +22,11 @@ use crate::table::FeatureMatrix;
 
 /// Longer side of a thumbnail, in pixels.
 const LONGEST: usize = 128;
-/// Neighbours of a picture, as many as Embedding Atlas itself looks for.
+/// Neighbours of a picture; Embedding Atlas computes as many by default.
 const NEIGHBOURS: usize = 15;
 /// Multiply-accumulates that the search of the neighbours may take: about a minute on two cores.
 const WORK: usize = 2_000_000_000_000;
-/// Rows of a row group: their thumbnails are in memory together.
+/// Rows of a row group. All thumbnails of a row group are in memory at the same time.
 const TOGETHER: usize = 1024;
 
 /// The result that `atlas` commits.
@@ -97,7 +97,7 @@ pub fn run(plan: &Plan, listing: &Listing, ui: &Ui) -> Result<(Drawn, Vec<Output
     Ok((Drawn { rows: keys.len(), neighbours: count }, vec![file]))
 }
 
-/// The neighbours of each row by the cosine of the components; none where the search would take too long.
+/// The neighbours of each row by the cosine similarity of the components; none where the search would take too long.
 fn nearest(matrix: FeatureMatrix, ui: &Ui) -> Result<Option<Vec<Neighbours>>, Interrupted> {
     let rows = matrix.rows();
     if rows.saturating_mul(rows).saturating_mul(matrix.cols()) > WORK {
@@ -112,7 +112,7 @@ fn nearest(matrix: FeatureMatrix, ui: &Ui) -> Result<Option<Vec<Neighbours>>, In
     Directions::of(matrix).search(&all, NEIGHBOURS, &groups, |_| ui.check()).map(Some)
 }
 
-/// The predicted class and its confidence by path; nothing where no classifier was trained.
+/// The predicted class and its confidence by path; empty where no classifier was trained.
 fn predictions(plan: &Plan) -> Result<HashMap<String, (Option<String>, f64)>, IoError> {
     if plan.pipeline.train.is_none() || !plan.dir.predictions().is_file() {
         return Ok(HashMap::new());

@@ -1,12 +1,12 @@
 //! `compare`: wrong labels, copies and outliers, found by comparing the features of every picture with those of every
 //! other.
 //!
-//! A stage of its own, switched by `report.quality`: another title, split of the components or classifier compares
-//! nothing again.
+//! This is a stage of its own, switched on by `report.quality`, so that a change of the title, the split, the
+//! components or the classifier does not repeat the comparison.
 //!
 //! Features are centred (the mean picture is subtracted) and compared by cosine, exactly. Where that would take too
-//! long, the pictures asked are a sample, the test pictures first; the page and `quality.parquet` say so. See
-//! `learn::neighbours` and `learn::quality` for the arithmetic.
+//! long, only a sample of the pictures is searched for neighbours, the test pictures first; the page and
+//! `quality.parquet` say so. See `learn::neighbours` and `learn::quality` for the arithmetic.
 
 mod findings;
 mod relabel;
@@ -34,21 +34,21 @@ pub use together::{Together, together};
 
 pub use findings::{Compared, GROUPS, Group, Outlier, Picture, SHOWN, Summary, Suspect};
 
-/// Similarity from which two pictures are the same to the network: 1 less rounding errors.
+/// Similarity from which the network cannot tell two pictures apart: 1 minus rounding errors.
 pub const SAME: f32 = 1.0 - 2e-6;
 /// Similarity from which one picture is a near copy of another; measured, see docs/outputs.md.
 pub const NEAR: f32 = 0.9;
 /// Neighbours that vote on a label.
 const VOTERS: usize = 10;
-/// Share of the votes for another class that makes a label suspicious.
+/// Share of the votes for another class from which a label is suspicious.
 const MAJORITY: f64 = 0.7;
-/// Neighbours that tell how far from all others a picture is.
+/// Nearest neighbours whose distance measures how isolated a picture is.
 const ISOLATION: usize = 5;
 /// Robust standard deviations from which a picture is an outlier.
 const OUTLIER: f64 = 3.5;
-/// Neighbours kept of each picture: voters, and room for copies, which have no vote.
+/// Neighbours kept of each picture: the voters, and as many again for copies, which do not vote.
 const KEPT: usize = 2 * VOTERS;
-/// Bytes of features that are compared with one another; of more features a sample is compared.
+/// Bytes of features that are compared at most; of more features only a sample is compared.
 const BYTES: usize = 1 << 30;
 /// Multiply-accumulates that the comparison may take: about a minute on two cores.
 const WORK: usize = 2_000_000_000_000;
@@ -69,7 +69,7 @@ pub enum CompareError {
     TooMany { compared: usize, of: usize },
 }
 
-/// The settings of the comparison; with the features they decide its result.
+/// The settings of the comparison. Together with the features they determine its result.
 pub fn settings() -> Value {
     json!({"near": NEAR, "voters": VOTERS, "majority": MAJORITY, "outlier": OUTLIER, "relabel": true})
 }
@@ -89,7 +89,7 @@ struct Rows {
 struct Verdict {
     row: usize,
     nearest: Option<Near>,
-    /// The first picture that it is the same as.
+    /// The first picture that has the same features, where there is one.
     copy_of: Option<usize>,
     near_copy_of: Option<usize>,
     /// The copy or near copy in train of a test picture.
@@ -129,8 +129,8 @@ pub fn run(
     Ok((compared, files))
 }
 
-/// Returns the first bytes of the hash of a path: they order the pictures independently of folders, and alike in every
-/// run.
+/// Returns the first eight bytes of the hash of a path, by which pictures are ordered: the same in every run, and
+/// independent of the folders.
 fn hash(path: &str) -> u64 {
     let hash = blake3::hash(path.as_bytes());
     u64::from_le_bytes(std::array::from_fn(|i| hash.as_bytes()[i]))

@@ -24,7 +24,7 @@ use crate::table::FeatureMatrix;
 use crate::terminal::printable;
 pub use distance::{Distances, Explained, Neighbour};
 
-/// Rows that are predicted at a time: between them the user may stop the work.
+/// Rows that are predicted at a time; between two such blocks the user can interrupt the run.
 const TOGETHER: usize = 1024;
 
 /// The result that `evaluate` commits; `metrics.json` has all scores.
@@ -36,10 +36,11 @@ pub struct Evaluated {
     pub train_accuracy: Option<f64>,
     /// Mean recall of the classes of the test split.
     pub balanced_accuracy: Option<f64>,
-    /// k, and the share of test pictures whose class is among the k most probable: 2 to 5, below the number of classes.
+    /// Pairs of k and the share of test pictures whose class is among the k most probable; k is 2 to 5, below the
+    /// number of classes.
     pub top_k: Vec<(usize, f64)>,
-    /// Area under the ROC curve on the test split, the mean of the classes, each against the rest; none where it is
-    /// undefined.
+    /// Area under the ROC curve on the test split: one class against the rest, averaged over the classes; none where it
+    /// is undefined.
     pub roc_auc: Option<f64>,
     /// The most confident wrong predictions for test pictures, each with the train pictures nearest to it.
     #[serde(default)]
@@ -47,7 +48,7 @@ pub struct Evaluated {
 }
 
 impl Evaluated {
-    /// The accuracy, and on what it was measured.
+    /// The accuracy, and the split on which it was measured.
     pub fn describe(&self) -> String {
         match (self.test_accuracy, self.train_accuracy) {
             (Some(test), _) => format!("accuracy {:.2} % on {}", 100.0 * test, plural(self.test_rows, "test image")),
@@ -59,7 +60,7 @@ impl Evaluated {
     }
 }
 
-/// The contents of `metrics.json`. A key that an earlier version did not write has its default.
+/// The contents of `metrics.json`. A key that an earlier version did not write gets its default value.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Document {
@@ -76,7 +77,7 @@ pub struct Document {
     pub ended_by: Option<String>,
     pub loss_curve: Vec<f64>,
     pub validation_scores: Vec<f64>,
-    /// None where probabilities are as the classifier gives them.
+    /// None where the probabilities are not calibrated.
     pub calibration: Option<Calibrated>,
 }
 
@@ -85,7 +86,7 @@ pub struct Document {
 pub struct Calibrated {
     #[serde(flatten)]
     pub fitted: Calibration,
-    /// The scores of the test split with the probabilities as the classifier gives them; those of today are in `test`.
+    /// The scores of the test split without calibration; `test` has those with it.
     pub test_before: Option<Reliability>,
 }
 
@@ -96,7 +97,7 @@ struct Uncalibrated {
 }
 
 impl Uncalibrated {
-    /// Takes the labelled test rows among `keys`.
+    /// Adds the labelled test rows among `keys`.
     fn take(&mut self, keys: &[Key], probabilities: &FeatureMatrix, classes: &[String]) {
         for (key, row) in keys.iter().zip(probabilities.iter_rows()).filter(|(key, _)| !is_train(key)) {
             if let Some(class) = classes.iter().position(|class| key.label.as_ref() == Some(class)) {
@@ -126,7 +127,7 @@ pub struct Validated {
     pub log_loss_error: Option<f64>,
     #[serde(default)]
     pub log_losses: Vec<f64>,
-    /// Whether it is the classifier of the run.
+    /// Whether it is the classifier that the run uses.
     #[serde(default)]
     pub kept: bool,
 }
@@ -160,7 +161,7 @@ pub fn run(
     let train::Saved { classifier, classes: known, temperature, sample } = train::open(&plan.dir)?;
     let mut before = Uncalibrated { probabilities: FeatureMatrix::with_cols(classes.len()), truth: Vec::new() };
     let (mut keys, mut probabilities): (Vec<Key>, _) = (Vec::new(), FeatureMatrix::with_cols(classes.len()));
-    // a row of the train table is its own nearest neighbour, and a train score that counts it would say nothing
+    // a train row is its own nearest neighbour, so that it is predicted without itself for the train score
     let (mut left_out, mut train_rows) = (FeatureMatrix::with_cols(classes.len()), 0..);
     source.for_each::<EvaluateError>(ui, |some, rows| {
         for first in (0..rows.rows()).step_by(TOGETHER) {
@@ -197,7 +198,7 @@ pub fn run(
     warn_of_absent(test.as_ref(), classes, ui);
     let path = plan.dir.metrics();
     let document = Document::new(classes, trained, (test, train), before.scores());
-    // its keys are sorted as a `Value`
+    // a `Value` sorts the keys
     let digest = sealed::write(&path, &serde_json::to_value(&document)?)?;
     let (test, train) = (document.test, document.train);
     files.push(OutputFile::hashed(&plan.dir, &path, digest)?);
@@ -226,7 +227,7 @@ fn mistakes(
     rows.filter(is_wrong).map(|row| (row, probabilities.row(row)[predicted[row]])).collect()
 }
 
-/// Classes without test pictures count as 0 in the macro averages: the user should know.
+/// Warns of classes without test pictures, which count as 0 in the macro averages.
 fn warn_of_absent(test: Option<&Metrics>, classes: &[String], ui: &Ui) {
     let Some(test) = test else { return };
     let absent = classes.iter().zip(&test.per_class).filter(|(_, scores)| scores.support == 0);

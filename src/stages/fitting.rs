@@ -1,5 +1,5 @@
-//! Fits the statistics of `select` and the reduction of `reduce`: on all train rows in these stages, on the rows
-//! outside a fold in a cross-validation.
+//! Fits the statistics of `select` and the reduction of `reduce`: on all train rows in these stages, and on the rows
+//! outside a fold in cross-validation.
 
 use crate::config::{Reduce, Scale, Score, Select};
 use crate::io::features::Key;
@@ -18,19 +18,19 @@ use crate::stages::rows::TrainRows;
 use crate::stages::select::SelectError;
 use crate::table::FeatureMatrix;
 
-/// The user is told of needs above so many bytes of memory.
+/// Bytes of memory above which the user is warned of a need.
 const TOLD: u64 = 2_000_000_000;
 
-/// Rows to fit on. They are read anew for everything that is fitted.
+/// The rows to fit on. They are read again for everything that is fitted.
 #[derive(Clone, Copy, Debug)]
 pub struct Fitting<'a> {
     rows: TrainRows<'a>,
     /// Columns of the tables.
     width: usize,
-    /// The columns that are fitted on; all when there is none.
+    /// The columns to fit on; None means all of them.
     kept: Option<&'a [usize]>,
     ui: &'a Ui,
-    /// Whether oddities are told to the user: once is enough.
+    /// Whether the user is warned of oddities in the data: one warning is enough.
     told: bool,
 }
 
@@ -42,22 +42,22 @@ pub struct Choice {
     pub anova: Option<Anova>,
     /// The columns whose variance is above the threshold.
     pub varying: Vec<usize>,
-    /// The best of these.
+    /// The columns of `varying` that are kept.
     pub kept: Vec<usize>,
 }
 
 impl<'a> Fitting<'a> {
-    /// Fits on these rows, of tables of `width` columns.
+    /// Fits on `rows` of tables with `width` columns.
     pub fn of_all(rows: TrainRows<'a>, width: usize, ui: &'a Ui) -> Self {
         Self { rows, width, kept: None, ui, told: true }
     }
 
-    /// Fits on a part of the rows; they are fitted on as a whole, too, and oddities are told then.
+    /// Fits on a part of the rows. Oddities are not told, since the fit on all rows tells them.
     pub fn of_part(rows: TrainRows<'a>, width: usize, ui: &'a Ui) -> Self {
         Self { told: false, ..Self::of_all(rows, width, ui) }
     }
 
-    /// The columns to keep; F values compare the `classes`.
+    /// Chooses the columns to keep; F values compare the `classes`.
     pub fn columns(&self, settings: &Select, classes: &[String]) -> Result<Choice, SelectError> {
         let ranked = settings.top_k.is_some() && settings.score == Score::FClassif;
         let number = |key: &Key| classes.iter().position(|class| key.label.as_ref() == Some(class));
@@ -79,7 +79,7 @@ impl<'a> Fitting<'a> {
         Ok(Choice { statistics, anova, varying, kept })
     }
 
-    /// Fits the scaler and the decomposition of the columns that were `kept`.
+    /// Fits the scaler and the decomposition on the `kept` columns.
     pub fn reduction(&self, settings: &Reduce, kept: Option<&'a [usize]>) -> Result<Reduction, ReduceError> {
         Self { kept, ..*self }.reduce(settings)
     }
@@ -115,7 +115,7 @@ impl<'a> Fitting<'a> {
         })
     }
 
-    /// All that `params` collects of the train rows, scaled; none where there are no rows.
+    /// Fits the statistics that `params` describes on the scaled train rows; none where there are no rows.
     fn collect<A, E>(
         &self,
         params: &impl for<'r> FitWith<'r, &'r FeatureMatrix, (), E, ObjectIn = Option<A>, ObjectOut = A>,
@@ -176,7 +176,7 @@ impl<'a> Fitting<'a> {
         }
     }
 
-    /// A table has no more directions than it has rows or columns.
+    /// Warns if more components are asked for than the table has rows or columns.
     fn warn_of_too_many(&self, asked: usize) {
         let (rows, columns) = (self.rows.count(), self.cols());
         let most = rows.min(columns);
@@ -188,14 +188,14 @@ impl<'a> Fitting<'a> {
         }
     }
 
-    /// Returns an error where the eigenvectors of a `side` × `side` matrix take more memory than there is. While they
-    /// are computed they take four and a half times the memory of the matrix: 2.35 GB were measured for 8,112 columns.
+    /// Returns an error where the eigenvectors of a `side` × `side` matrix need more memory than there is. Their
+    /// computation takes four and a half times the memory of the matrix: 2.35 GB were measured for 8,112 columns.
     fn room_for_side(&self, side: usize, instead: &str) -> Result<(), ReduceError> {
         let needed = 4.5 * 8.0 * side as f64 * side as f64;
         self.room_for(&format!("the {side} × {side} matrix of the components"), needed as u64, instead)
     }
 
-    /// Returns an error where `what` needs more memory than there is, and warns where it needs a lot.
+    /// Returns an error where `what` needs more memory than there is, and a warning where it needs a lot.
     fn room_for(&self, what: &str, needed: u64, instead: &str) -> Result<(), ReduceError> {
         if let Some(limit) = memory::limit().filter(|limit| needed > limit.bytes) {
             let (subject, limit, advice) = (format!("`reduce`: {what}"), limit.clone(), instead.to_string());

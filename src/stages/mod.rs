@@ -1,4 +1,4 @@
-//! The stages: units of work that are committed, fingerprinted and resumed. A stage never calls another;
+//! The stages: units of work that are fingerprinted, committed and resumed. A stage never calls another one;
 //! [`crate::pipeline`] does.
 
 pub mod atlas;

@@ -1,4 +1,4 @@
-//! `reduce`: columns scaled and projected on fewer, fitted on the train split, applied to every row.
+//! `reduce`: scales the columns and projects them on fewer, fitted on the train split and applied to every row.
 
 mod stored;
 mod table;
@@ -22,7 +22,7 @@ use crate::store::OutputFile;
 
 pub use stored::open;
 
-/// The result that `reduce` commits; the numbers stand in `classifier/<kind>.safetensors`.
+/// The result that `reduce` commits; the fitted numbers are in `classifier/<kind>.safetensors`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reduced {
     #[serde(default)]
@@ -31,7 +31,7 @@ pub struct Reduced {
     pub scale: Scale,
     /// The number of new columns.
     pub components: usize,
-    /// The number of columns that they are made of.
+    /// The number of columns that were reduced.
     pub columns: usize,
     /// Share of the train split's variance that the components explain; 1 without a projection.
     pub explained: f64,
@@ -40,7 +40,7 @@ pub struct Reduced {
 }
 
 impl Reduced {
-    /// Share of the variance of each component and of all before it.
+    /// The explained share of the variance, summed over each component and those before it.
     pub fn cumulative(&self) -> Vec<f64> {
         let sums = self.ratio.iter().scan(0.0, |sum, share| {
             *sum += share;
@@ -57,7 +57,7 @@ pub enum Kind {
     #[default]
     Pca,
     Svd,
-    /// A scale alone.
+    /// Scaling without a projection.
     Scale,
 }
 
@@ -72,7 +72,7 @@ impl Kind {
         }
     }
 
-    /// The word in names of files.
+    /// The word in file names.
     pub fn word(self) -> &'static str {
         match self {
             Self::Pca => "pca",
@@ -116,11 +116,11 @@ pub struct Input<'a> {
     pub classes: &'a [String],
 }
 
-/// Returns an error where `rows` train pictures of `columns` columns cannot be reduced; where `selected`, `select`
-/// keeps some of these columns.
+/// Returns an error where `rows` train pictures of `columns` columns cannot be reduced. If `selected`, `select` may
+/// still drop some of these columns.
 pub fn check_rows(settings: &Reduce, rows: usize, columns: usize, selected: bool) -> Result<(), ReduceError> {
     match &settings.pca {
-        // as many columns may be left as there are rows
+        // `select` may leave no more columns than there are rows
         Some(pca) if selected && pca.components == Components::Mle && rows > 1 => Ok(()),
         Some(pca) => Ok(pca.suits(rows as u64, columns)?),
         None => Ok(()),

@@ -14,22 +14,22 @@ use crate::stages::scan::Split;
 use crate::store::{OutputFile, RunDir};
 use crate::table::FeatureMatrix;
 
-/// Bytes of features that stay in memory from one stage to the next: a small table of 100,000 columns takes longer to
-/// open than to use.
+/// Bytes of features that stay in memory between stages: a small table of 100,000 columns takes longer to open than to
+/// use.
 const HELD: usize = 64 << 20;
 
-/// The committed shards, in order. Those that fit into a small share of the memory are read once for all stages.
+/// The committed shards, in order. Small ones are read once and kept in memory for all stages.
 #[derive(Debug)]
 pub struct Shards {
     files: Vec<Shard>,
-    /// Bytes that may still be held.
+    /// Bytes that may still be kept in memory.
     room: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Shard {
     path: PathBuf,
-    /// The hash that its bytes must have; none once it has been checked.
+    /// The hash that the file must have; none once it has been checked.
     written: Mutex<Option<Digest>>,
     held: OnceLock<Rows>,
 }
@@ -42,7 +42,7 @@ enum Table<'a> {
 }
 
 impl Shards {
-    /// The first `count` shards of a run; `tables` are those that it has committed.
+    /// The first `count` shards of a run; `tables` are the tables that the run has committed.
     pub fn of(dir: &RunDir, count: usize, tables: &[OutputFile]) -> Self {
         let written: BTreeMap<PathBuf, &Option<Digest>> =
             tables.iter().map(|output| (dir.root().join(&output.file), &output.blake3)).collect();
@@ -58,8 +58,8 @@ impl Shards {
         Self { files: files.into_iter().map(shard).collect(), room: AtomicUsize::new(room) }
     }
 
-    /// Calls `take` with one row group after the other; a shard is one row group. `keep` names the columns, all when
-    /// there is none. A NaN or an infinite value in them is an error.
+    /// Calls `take` with one row group after the other; a shard is one row group. `keep` selects columns, None selects
+    /// all. A NaN or an infinite value in them is an error.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -89,7 +89,7 @@ impl Shards {
         Ok(())
     }
 
-    /// Opens the table of a shard, from memory where it is there or fits.
+    /// Opens the table of a shard: in memory if it is there or if there is room for it.
     fn open<'a>(&self, shard: &'a Shard) -> Result<Table<'a>, IoError> {
         if let Some(rows) = shard.held.get() {
             return Ok(Table::Held(rows));
@@ -125,7 +125,7 @@ impl Shards {
         self.files.iter().map(rows).sum()
     }
 
-    /// Reads the rows that are `wanted` into one matrix: beside it memory holds one row group.
+    /// Reads the `wanted` rows into one matrix; besides this matrix, memory holds one row group.
     fn rows<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -136,7 +136,7 @@ impl Shards {
             && let Table::File(file) = self.open(shard)?
             && file.groups() == 1
         {
-            // it may be as large as the memory allows: one copy of it is enough
+            // a single file may be as large as the memory, so it is not copied
             ui.check()?;
             let (mut keys, mut matrix) = (file.read_keys()?, file.read_features(keep)?);
             file.check_finite(&keys, &matrix, keep)?;
@@ -161,7 +161,7 @@ impl Shards {
 }
 
 impl Shard {
-    /// Opens the table, once all of its bytes have been checked: every later read is then sound.
+    /// Opens the table, after checking the hash of all of its bytes the first time.
     fn file(&self) -> Result<FeatureFile, IoError> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(digest) = written.as_ref() {
@@ -172,11 +172,11 @@ impl Shard {
     }
 }
 
-/// The train rows that something is fitted on: all of them, or those outside a fold.
+/// The train rows to fit on: all of them, or those outside a fold.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainRows<'a> {
     shards: &'a Shards,
-    /// The fold of every train row, in order, and the one that is held out.
+    /// The fold of every train row, in order, and the fold that is held out.
     held_out: Option<(&'a [usize], usize)>,
     count: usize,
 }
@@ -187,7 +187,7 @@ impl<'a> TrainRows<'a> {
         Self { shards, held_out: None, count }
     }
 
-    /// The train rows outside the fold `held`; `fold` has the fold of every train row.
+    /// The train rows outside the fold `held`; `fold` is the fold of every train row.
     pub fn beside(shards: &'a Shards, fold: &'a [usize], held: usize) -> Self {
         Self { shards, held_out: Some((fold, held)), count: fold.iter().filter(|&&fold| fold != held).count() }
     }
@@ -197,7 +197,7 @@ impl<'a> TrainRows<'a> {
         self.count
     }
 
-    /// Calls `take` with the rows, shard by shard; `keep` names the columns.
+    /// Calls `take` with the rows, shard by shard; `keep` selects columns.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -223,18 +223,19 @@ impl<'a> TrainRows<'a> {
     }
 }
 
-/// The table that the classifier is fitted on: the components where the run has them, else the columns that were kept.
+/// The table that the classifier is fitted on: the reduced table if there is one, else the selected columns of the
+/// shards.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     pub shards: &'a Shards,
-    /// The columns that are used; all when there is none.
+    /// The columns that are used; None means all of them.
     pub kept: Option<&'a [usize]>,
-    /// The table of components, which replaces the shards.
+    /// The reduced table, which replaces the shards.
     pub reduced: Option<&'a Path>,
 }
 
 impl Source<'_> {
-    /// Reads the table that the classifier learns from: that of the reduction, or the kept columns of the features.
+    /// Calls `read` with the table that the classifier is fitted on, and its columns.
     fn with<T>(&self, read: impl FnOnce(&Shards, Option<&[usize]>) -> T) -> T {
         match self.reduced {
             Some(table) => read(&Shards::new([table.to_path_buf()], 0), None),
@@ -256,7 +257,7 @@ impl Source<'_> {
         self.with(|shards, _| shards.keys(is_train))
     }
 
-    /// Counts the columns of a row, where the tables have `width`.
+    /// Counts the columns of a row; the feature tables have `width`.
     pub fn cols(&self, width: usize) -> Result<usize, IoError> {
         Ok(match self.reduced {
             Some(table) => FeatureFile::open(table)?.width(),
@@ -264,7 +265,7 @@ impl Source<'_> {
         })
     }
 
-    /// The rows of the train split, of `cols` columns, copied to the disk that `folder` is on: memory holds one row
+    /// The rows of the train split, of `cols` columns, copied to the disk of `folder`, so that memory holds one row
     /// group.
     pub fn train_rows_on_disk<E: From<IoError> + From<Interrupted>>(
         &self,
@@ -286,7 +287,7 @@ impl Source<'_> {
     }
 }
 
-/// True for a row that may be fitted on.
+/// True for a row of the train split.
 pub fn is_train(key: &Key) -> bool {
     key.split.as_deref() == Some(Split::Train.word())
 }
@@ -338,13 +339,13 @@ mod tests {
         let (_folder, dir) = run(Layout::Wide, 5.0);
         let of = |room: usize| Shards::new((0..2).map(|i| dir.shard(i, 2)), room);
         let read = |shards: &Shards, keep: Option<&[usize]>| shards.rows::<Failed>(keep, |_| true, &ui).expect("read");
-        // room for none, for one of two, and for both
+        // memory for no shard, for one of two, and for both
         let all = [of(0), of(24), of(48)];
         for keep in [None, Some(&[2, 0][..])] {
             let [none, one, both] = all.each_ref().map(|shards| read(shards, keep));
             assert!(none == one && none == both && none.0.len() == 4);
         }
-        // one file that is not held is read in place
+        // one file that is not kept in memory is read without a copy
         for (room, keep) in [(0, None), (24, None), (0, Some(&[1][..])), (24, Some(&[1][..]))] {
             let second = |key: &Key| key.path.starts_with('b');
             let one = Shards::new([dir.shard(1, 2)], room).rows::<Failed>(keep, second, &ui).expect("read");

@@ -1,5 +1,5 @@
-//! `select`: drops the columns whose variance over the train split is not above the threshold, and of the others all
-//! but the best.
+//! `select`: drops the columns whose variance over the train split is not above the threshold, and keeps only the best
+//! of the others.
 
 use std::path::Path;
 
@@ -19,17 +19,17 @@ use crate::stages::fitting::{Choice, Fitting};
 use crate::stages::rows::{Shards, TrainRows};
 use crate::store::{OutputFile, RunDir};
 
-/// The result that `select` commits; the columns themselves stand in `classifier/columns.parquet`.
+/// The result that `select` commits; the columns themselves are in `classifier/columns.parquet`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Selected {
     pub kept: usize,
     pub of: usize,
     pub threshold: f64,
-    /// Columns that went because their variance is not above the threshold.
+    /// Columns that were dropped because their variance is not above the threshold.
     pub below_threshold: usize,
-    /// Columns that went because others have a higher score.
+    /// Columns that were dropped because others have a higher score.
     pub outranked: usize,
-    /// The score that the columns were ranked by; none when all that vary were to stay.
+    /// The score that the columns were ranked by; none when all columns above the threshold are kept.
     pub score: Option<Score>,
 }
 
@@ -44,7 +44,7 @@ pub enum SelectError {
     Interrupted(#[from] Interrupted),
 }
 
-/// Returns an error where the train pictures of each class, `counts`, are too few for the score.
+/// Returns an error where the numbers of train pictures of the classes, `counts`, are too small for the score.
 pub fn check_rows(settings: &Select, counts: &[usize]) -> Result<(), SelectError> {
     let ranked = settings.top_k.is_some() && settings.score == Score::FClassif;
     if ranked {
@@ -53,8 +53,8 @@ pub fn check_rows(settings: &Select, counts: &[usize]) -> Result<(), SelectError
     Ok(())
 }
 
-/// Measures every column over the train rows, whose number stands beside the shards, and keeps those that vary, or the
-/// best of them. `classes` are those of the whole listing.
+/// Measures every column over the train rows, whose number is given with the shards, and keeps the columns above the
+/// threshold, or the best of these. `classes` are those of the whole listing.
 pub fn run(
     plan: &Plan,
     settings: &Select,
@@ -84,8 +84,8 @@ pub fn run(
     Ok((selected, vec![OutputFile::hashed(&plan.dir, &path, digest)?]))
 }
 
-/// `columns.parquet`: the statistics of every column, whether it stays, and which rule dropped it. With `top_k` there
-/// is a `score`, and a `p_value` where the score has one.
+/// `columns.parquet`: the statistics of every column, whether it is kept, and the rule that dropped it. With `top_k`
+/// there is a column `score`, and `p_value` if the score has one.
 fn write(
     plan: &Plan,
     path: &Path,

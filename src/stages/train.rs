@@ -1,5 +1,5 @@
-//! `train`: the classifier, fitted on the train split, and the card that says what its numbers mean. Of several the
-//! best by cross-validation is kept.
+//! `train`: fits the classifier on the train split and writes the card that describes it. Of several classifiers the
+//! best in cross-validation is kept.
 
 mod calibrate;
 mod early;
@@ -46,40 +46,41 @@ pub use saved::{KINDS, Saved, checked, open};
 use table::Table;
 pub use warm::{check as check_start, fingerprinted};
 
-/// The result that `train` commits; the fitted classifier stands in `classifier/`.
+/// The result that `train` commits; the fitted classifier is in `classifier/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trained {
-    /// The classes that the train split has, in the order of the classifier's outputs.
+    /// The classes of the train split, in the order of the classifier's outputs.
     pub classes: Vec<String>,
     /// `mlp`, `logistic` or `knn`.
     pub kind: String,
-    /// The classifier in words.
+    /// The description of the classifier.
     pub description: String,
     /// Rows trained on.
     pub rows: usize,
-    /// Columns that go in.
+    /// Columns of the input.
     pub inputs: usize,
-    /// Epochs or iterations; 0 where there are none.
+    /// Epochs or iterations; 0 for a classifier without them.
     pub epochs: usize,
-    /// False when training ended at a limit, or got stuck.
+    /// False when training ended at a limit or by a failed line search.
     pub converged: bool,
     /// The limit that ended a training that had not converged: `max_iter`, `max_fun` or `line_search`.
     #[serde(default)]
     pub ended_by: Option<String>,
     pub loss_curve: Vec<f64>,
     pub validation_scores: Vec<f64>,
-    /// Every classifier that was cross-validated, in the order of the YAML, or of their simplicity where `auto` chose.
+    /// Every classifier that was cross-validated, in the order of the YAML, or from the simplest on where `auto` chose.
     pub candidates: Vec<Scored>,
-    /// Whether the simplest within one standard error of the least log loss was kept, and not the most accurate.
+    /// True if the simplest classifier within one standard error of the lowest log loss was kept, and not the most
+    /// accurate.
     #[serde(default)]
     pub auto: bool,
-    /// None where probabilities are as the classifier gives them.
+    /// None where the probabilities are not calibrated.
     #[serde(default)]
     pub calibration: Option<Calibration>,
 }
 
 impl Scored {
-    /// The mean log loss of the folds and its standard error.
+    /// The mean log loss over the folds and its standard error.
     pub fn loss(&self) -> Option<[f64; 2]> {
         let mean = self.losses.iter().sum::<f64>() / self.losses.len() as f64;
         (!self.losses.is_empty()).then(|| [mean, folds::standard_error(&self.losses)])
@@ -96,7 +97,7 @@ impl Trained {
 /// A classifier with its cross-validated accuracy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scored {
-    /// The classifier in words.
+    /// The description of the classifier.
     pub name: String,
     /// Mean accuracy of the folds.
     pub mean: f64,
@@ -107,7 +108,7 @@ pub struct Scored {
     /// Log loss on every fold; empty in records of versions before it was kept.
     #[serde(default)]
     pub losses: Vec<f64>,
-    /// Time of all folds, without what `select` and `reduce` took.
+    /// Time of all folds, without the time of `select` and `reduce`.
     pub seconds: f64,
 }
 
@@ -186,7 +187,7 @@ pub fn run(
     let (mut candidates, mut held_out) = (Vec::new(), Vec::new());
     if let Some(folds) = &folds {
         match validated(plan, settings, source, (&y, &known), folds, ui) {
-            // nobody has asked for the folds
+            // the user did not ask for a calibration
             Err(TrainError::Fold(text)) if !folds.compare && settings.calibrate.is_none() => {
                 ui.note(&format!("probabilities are not calibrated: {text}"));
             }
@@ -242,7 +243,7 @@ pub fn run(
     Ok((trained, files))
 }
 
-/// The number of the classifier that is kept.
+/// The index of the classifier that is kept.
 fn best(candidates: &[Scored], auto: bool) -> usize {
     if auto {
         let losses: Vec<Vec<f64>> = candidates.iter().map(|one| one.losses.clone()).collect();
@@ -272,7 +273,7 @@ fn validated(
     validate::validate(&settings.classifiers(), columns, (y, classes), folds, ui)
 }
 
-/// Fits the classifier at `key` on all train rows, whose classes are `y`.
+/// Fits the classifier with the settings at `key` on all train rows, whose classes are `y`.
 fn fitted(
     plan: &Plan,
     (key, chosen): (&str, config::Classifier),
@@ -297,7 +298,7 @@ fn fitted(
     fit::fit(chosen, TrainTable { x: &table, y, classes }, start.as_deref(), ui, heard)
 }
 
-/// The word for an end before convergence.
+/// The word for an end of the training before convergence.
 fn ended_by(end: End) -> Option<&'static str> {
     match end {
         End::Converged => None,
@@ -307,7 +308,7 @@ fn ended_by(end: End) -> Option<&'static str> {
     }
 }
 
-/// Returns a warning about a training that had not converged, whose settings stand at `key`.
+/// Returns a warning about a training that had not converged; its settings are at `key`.
 fn unfinished(key: &str, classifier: config::Classifier, end: End) -> Option<String> {
     let limit = |name: &str, most: usize| format!("training ended at `{key}.{name}: {most}` and had not converged");
     Some(match (end, classifier) {
@@ -322,8 +323,8 @@ fn unfinished(key: &str, classifier: config::Classifier, end: End) -> Option<Str
     })
 }
 
-/// Returns a warning, before the work begins, about nearest neighbours in a large table: the classifier is the table
-/// itself.
+/// Returns a warning, before the work begins, about nearest neighbours in a large table, since this classifier stores
+/// the whole table.
 fn dear(key: &str, classifier: config::Classifier, (rows, cols): (usize, usize)) -> Option<String> {
     let size = rows.saturating_mul(cols).saturating_mul(size_of::<f32>());
     let large = matches!(classifier, config::Classifier::Knn(_)) && !config::InMemory::Auto.of(size);
@@ -383,8 +384,8 @@ fn folds_of(
     Ok(fold)
 }
 
-/// Returns the number of the group of every picture, in the order of their names: the first group of the pattern in its
-/// path, or the whole match.
+/// Returns the group number of every picture, in the order of the group names: the first capture group of the pattern
+/// in its path, or the whole match.
 fn groups(pattern: &str, keys: &[Key]) -> Result<Vec<usize>, TrainError> {
     let regex = Regex::new(pattern).map_err(|error| TrainError::Groups(error.to_string()))?;
     let name = |key: &Key| {

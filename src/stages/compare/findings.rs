@@ -1,4 +1,4 @@
-//! The findings of the comparison: their numbers, and the worst of them, which the report shows.
+//! The findings of the comparison: their counts, and the worst of them, which the report shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,15 +18,15 @@ const MEMBERS: usize = 6;
 /// The numbers of findings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Pictures that were compared with the others.
+    /// Pictures whose neighbours were searched.
     pub asked: usize,
     /// Pictures with features.
     pub of: usize,
-    /// Test pictures among those asked.
+    /// Test pictures among these.
     pub tests: usize,
     /// Labels that the neighbours contradict.
     pub suspects: usize,
-    /// Pictures that are the same as another one before them.
+    /// Pictures with the same features as an earlier picture.
     pub copies: usize,
     /// Pictures that are nearly the same as another one.
     pub near_copies: usize,
@@ -35,7 +35,7 @@ pub struct Summary {
     /// The leaks whose copy is exact.
     pub exact_leaks: usize,
     pub outliers: usize,
-    /// Groups of pictures that are copies of one another, over however many steps.
+    /// Groups of pictures connected by a chain of copies or near copies.
     #[serde(default)]
     pub groups: usize,
 }
@@ -90,15 +90,15 @@ pub struct Suspect {
     pub witness: Picture,
 }
 
-/// Pictures that are copies or near copies of one another, over however many steps.
+/// Pictures connected by a chain of copies or near copies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
-    /// How many pictures it has, and how many of them are in test.
+    /// The number of its pictures, and how many of them are in test.
     pub size: usize,
     pub tests: usize,
-    /// The classes that they are said to be of, sorted.
+    /// The labels of its pictures, sorted.
     pub labels: Vec<String>,
-    /// `MEMBERS` of them at most, with the similarity to the most similar other one.
+    /// `MEMBERS` of them at most, each with its similarity to the most similar other picture of the group.
     pub members: Vec<(Picture, f32)>,
 }
 
@@ -183,7 +183,7 @@ impl Rows {
     fn groups_of(&self, verdicts: &[Verdict], found: &[Neighbours]) -> Vec<(Vec<usize>, Vec<f32>)> {
         let asked = || verdicts.iter().zip(found);
         let pairs = asked().flat_map(|(one, found)| {
-            // the copy in train may be farther away than all neighbours that are kept
+            // the copy in train may be farther away than all of the neighbours that were kept
             let near = found.nearest.iter().chain(&one.leak).filter(|near| near.similarity >= NEAR);
             near.map(|near| (one.row, near.row))
         });

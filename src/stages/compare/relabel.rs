@@ -1,5 +1,5 @@
-//! `relabel.csv`: the labels of all pictures, those in doubt first, in the form that `input.split: {csv: …}` reads. The
-//! user mends the column `label` in a copy, or takes the column `suggested` as that of the labels.
+//! `relabel.csv`: the labels of all pictures, doubtful ones first, in the form that `input.split: {csv: …}` reads. The
+//! user corrects the column `label` in a copy of the file, or uses the column `suggested` as the labels.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -22,8 +22,8 @@ pub(super) struct Doubt<'a> {
 }
 
 impl Rows {
-    /// The `suspects`, and the pictures that have a copy under another label. The label of such a copy stays where the
-    /// neighbours have no better one.
+    /// The `suspects`, and the pictures that have a copy with another label. For such a copy its own label is
+    /// suggested, unless its neighbours have more votes for another one.
     pub(super) fn doubts<'a>(
         &'a self,
         suspects: &'a [Suspect],
@@ -56,8 +56,8 @@ fn verb(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
-/// Writes the `doubts`, then all other pictures of the listing, whose labels stay. The column `split` is there where
-/// there is a test split.
+/// Writes the `doubts`, then all other pictures of the listing with their labels unchanged. The column `split` is
+/// written only where there is a test split.
 pub(super) fn write(path: &Path, listing: &Listing, doubts: &[Doubt]) -> Result<Digest, IoError> {
     let splits = listing.len_of(Split::Test) > 0;
     let doubted: HashSet<&str> = doubts.iter().map(|doubt| doubt.path).collect();

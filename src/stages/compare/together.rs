@@ -1,4 +1,4 @@
-//! Pictures that belong on one side of a split: near copies of one another.
+//! Groups of near copies, which have to be on the same side of a train/test split.
 
 use std::collections::BTreeMap;
 
@@ -16,23 +16,23 @@ use crate::stages::scan::Listing;
 pub struct Together {
     /// The paths of the pictures.
     pub paths: Vec<String>,
-    /// The first picture of the group of each.
+    /// The index of the first picture of each picture's group.
     pub firsts: Vec<usize>,
-    /// Each picture with its near copies, of a group or not.
+    /// Each picture that has near copies, with these, whether or not they are in its group.
     near: Vec<(usize, Vec<usize>)>,
 }
 
 impl Together {
-    /// How many of the pictures for which `is_test` is true have a near copy for which it is not.
+    /// The number of pictures with `is_test` that have a near copy without it.
     pub fn leaks(&self, is_test: impl Fn(usize) -> bool) -> usize {
         let tests = self.near.iter().filter(|(row, _)| is_test(*row));
         tests.filter(|(_, near)| near.iter().any(|&other| !is_test(other))).count()
     }
 }
 
-/// Groups the pictures that are mutual nearest neighbours at a similarity of [`NEAR`] and above, the most similar
-/// first. A group has `most` pictures at most and not more than `share` of a class, so that a fruit that turns before
-/// the camera becomes several groups; copies that are the same to the network stay together, however many there are.
+/// Groups pictures that are mutual nearest neighbours with a similarity of at least [`NEAR`], the most similar pairs
+/// first. A group has at most `most` pictures and at most a `share` of a class, so that a video of a turning fruit
+/// becomes several groups; pictures with the same features stay together, however many they are.
 pub fn together(
     plan: &Plan,
     listing: &Listing,
@@ -45,7 +45,7 @@ pub fn together(
     if rows.keys.len() < extracted.ok {
         return Err(CompareError::TooMany { compared: rows.keys.len(), of: extracted.ok });
     }
-    // a pair is mutual only where the neighbours of both are known
+    // a pair is mutual only if the neighbours of both pictures are known
     rows.queries = (0..rows.keys.len()).collect();
     let found = rows.search(ui)?;
     let mut members: BTreeMap<Option<usize>, usize> = BTreeMap::new();

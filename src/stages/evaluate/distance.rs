@@ -1,4 +1,4 @@
-//! How far the rows of a run are from its train rows, and the train rows that explain a mistake: those nearest to it.
+//! Distances of the rows of a run from its train rows, and the train rows nearest to each mistake, which explain it.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +11,17 @@ use crate::progress::Ui;
 use crate::stages::rows::{Source, is_train};
 use crate::stages::train::Sample;
 
-/// The most mistakes with neighbours that are kept.
+/// The most mistakes whose neighbours are kept.
 const MISTAKES: usize = 200;
 /// Neighbours of a mistake.
 const NEAREST: usize = 3;
 
-/// The columns of predictions about distances; empty where there are none.
+/// The columns of the predictions about distances; empty where no distances were measured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Distances {
-    /// The distance of each row from the train rows; that of a train row is measured without itself.
+    /// The distance of each row from the train rows; a train row is not compared with itself.
     pub distance: Vec<f32>,
-    /// Whether each row counts as of a known class.
+    /// Whether each row is near enough to the train rows to be of a known class.
     pub known: Vec<bool>,
 }
 
@@ -40,7 +40,7 @@ pub struct Neighbour {
 }
 
 /// Measures every row of the tables, whose keys and confidences are given. Returns the columns, and the neighbours of
-/// the most confident of the rows that are `wrong`; nothing without a sample of train rows.
+/// the most confident of the `wrong` rows; both are empty without a sample of the train rows.
 pub(super) fn measure(
     sample: Option<Sample>,
     source: Source,

@@ -1,5 +1,6 @@
-//! Tables of other runs with the same extraction: those beside this run, and those of `output.cache`. They are copied
-//! as a worker would have computed them, and nothing depends on the other run afterwards.
+//! Reuses feature tables of other runs with the same extraction settings: the runs in the same parent folder and those
+//! of `output.cache`. The tables are copied as if a worker had computed them, so that this run does not depend on the
+//! other one afterwards.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -15,14 +16,14 @@ use crate::progress::{Ui, plural};
 use crate::stages::scan::{Contents, Stored};
 use crate::store::RunDir;
 
-/// The runs beside this one and those of the cache, whose features are computed and cut by the same settings.
+/// The runs in the same parent folder and in the cache that have the same settings of features and shards.
 pub fn others(plan: &Plan) -> Result<Vec<RunDir>, ExtractError> {
     let (settings, cache) = (plan.table_settings()?, &plan.pipeline.output.cache);
     if cache.as_deref() == Some(Path::new(NO_CACHE)) {
         return Ok(Vec::new());
     }
     let own = std::fs::canonicalize(plan.dir.root()).unwrap_or_else(|_| plan.dir.root().to_path_buf());
-    // in a folder that everybody may write to, other people's runs are left alone
+    // where several users share a parent folder, only runs of the same user are taken
     let owner = std::fs::metadata(&own).map(|metadata| owner(&metadata)).ok();
     let is_ours = |path: &PathBuf| std::fs::metadata(path).ok().map(|metadata| self::owner(&metadata)) == owner;
     let beside = own.parent().into_iter().flat_map(folders).filter(is_ours);
@@ -53,8 +54,8 @@ fn owner(_: &Metadata) -> u32 {
     0
 }
 
-/// Copies the tables of `shards` that this run has not, by the same program on the same kind of device. Tables with
-/// pictures that could not be read stay where they are if `failed` is false. Gives the number of tables.
+/// Copies those tables of `shards` that this run lacks, if the same program computed them on the same kind of device.
+/// Unless `failed` is true, tables with unreadable pictures are not copied. Returns the number of tables copied.
 pub fn take(
     plan: &Plan,
     shards: &[Shard],
@@ -89,8 +90,8 @@ pub fn take(
     Ok(taken)
 }
 
-/// Copies the table of a shard, which was listed under the id `listed`; false where it is not the one that this run
-/// would compute.
+/// Copies the table of a shard that was listed under the id `listed`; returns false if this run would compute another
+/// table.
 fn copy(
     plan: &Plan,
     other: &RunDir,
@@ -102,7 +103,7 @@ fn copy(
     let Some(kept) = shard::kept(other, id) else { return Ok(false) };
     let [digest] = &kept.tables[..] else { return Ok(false) };
     let is_same = kept.maker.as_ref() == Some(maker) && kept.outcomes.len() == shard.rows.len();
-    // a file that could not be read then may be readable now
+    // a file that was unreadable in that run may be readable now
     if !is_same
         || kept.notes.iter().any(|note| note.contents == Contents::Unread)
         || !failed && kept.outcomes.iter().any(Outcome::is_failed)
@@ -120,7 +121,7 @@ fn copy(
         Commit { id, listed, form, file, bytes, replaces: false }.write(dir)
     });
     match copied {
-        // the other run may be at work, and its table on its way to another number
+        // the other run may be renaming its table at this moment
         Err(_) if !existing.path.is_file() => Ok(false),
         copied => Ok(copied?),
     }

@@ -1,6 +1,6 @@
-//! The ranges of `int8`: the user's file, those of the run, those that ship with the bundled weights, or new ones, from
-//! some pictures of the listing. Those of a run stay as they are when its pictures change, so that features which are
-//! there stay, too.
+//! The activation ranges of `int8`, from the first source that has them: the user's file, this run, the bundled
+//! weights, or else a calibration on some pictures of the listing. The ranges of a run do not change when its pictures
+//! do, so that features computed earlier stay valid.
 
 use std::path::Path;
 
@@ -16,10 +16,10 @@ use crate::stage::{Options, StageId};
 use crate::stages::scan::{Listing, Picture};
 use crate::store::{OutputFile, fingerprint};
 
-/// So many times the pictures of a calibration are at hand, since some may be damaged.
+/// The calibration may choose among this many times the pictures that it needs, since some may be damaged.
 const SPARE: usize = 4;
 
-/// Finds the ranges that are there, so that the fingerprint of the extraction is known. It computes nothing.
+/// Looks for existing ranges, so that the fingerprint of the extraction is known. Computes none.
 pub fn find(plan: &Plan, options: &Options) -> Result<(), ExtractError> {
     let backbone = &plan.backbone;
     if backbone.precision != Precision::Int8 || backbone.ranges.get().is_some() {
@@ -42,7 +42,7 @@ pub fn find(plan: &Plan, options: &Options) -> Result<(), ExtractError> {
     Ok(())
 }
 
-/// The same, and computes the ranges where none are there.
+/// Does the same as [`find`], and computes the ranges where there are none.
 pub fn settle(plan: &Plan, listing: &Listing, options: &Options, ui: &Ui) -> Result<(), ExtractError> {
     find(plan, options)?;
     if plan.backbone.precision != Precision::Int8 || plan.backbone.ranges.get().is_some() {
@@ -68,7 +68,7 @@ pub fn settle(plan: &Plan, listing: &Listing, options: &Options, ui: &Ui) -> Res
     Ok(())
 }
 
-/// So many pictures of those whose paths have the smallest hashes.
+/// Returns the `count` pictures whose paths have the smallest hashes.
 fn first(listing: &Listing, count: usize) -> Result<Vec<Picture>, IoError> {
     let mut all: Vec<([u8; 32], Picture)> = Vec::new();
     listing.for_each(|part| -> Result<(), IoError> {
@@ -85,14 +85,14 @@ pub fn note(plan: &Plan) -> Result<(), ExtractError> {
     write(plan, &plan.dir.found_ranges()).map(|_| ())
 }
 
-/// Writes the ranges beside the classifier, for predictions.
+/// Writes the ranges into the classifier's folder, for predictions.
 pub fn keep(plan: &Plan) -> Result<Option<OutputFile>, ExtractError> {
     let path = plan.dir.ranges();
     let digest = write(plan, &path)?;
     Ok(digest.map(|digest| OutputFile::hashed(&plan.dir, &path, digest)).transpose()?)
 }
 
-/// Writes the ranges, unless the file has them.
+/// Writes the ranges, unless the file has them already.
 fn write(plan: &Plan, path: &Path) -> Result<Option<Digest>, ExtractError> {
     let Some(ranges) = plan.backbone.ranges.get() else { return Ok(None) };
     Ok(Some(match io::digest(path) {
@@ -101,7 +101,7 @@ fn write(plan: &Plan, path: &Path) -> Result<Option<Digest>, ExtractError> {
     }))
 }
 
-/// The hash of the settings that ranges depend on beside the pictures.
+/// The hash of the settings, apart from the pictures, on which the ranges depend.
 fn made_for(plan: &Plan) -> Result<String, serde_json::Error> {
     fingerprint("ranges", &(plan.network_settings(), &plan.pipeline.extract.calibration), &[])
 }

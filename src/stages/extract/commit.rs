@@ -1,5 +1,4 @@
-//! The end of the extraction: what became of all pictures is counted and written into the manifest, part by part, and
-//! the store lets go of what belongs to no shard.
+//! The end of the extraction: counts the outcomes of all pictures, and writes them into the manifest part by part.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -16,7 +15,7 @@ pub fn of_part<'a>(listing: &Listing, shards: &'a [Shard], part: &Range<usize>) 
     &shards[listing.shards_in(part, shards.len())]
 }
 
-/// Counts what became of the pictures and writes the manifest. Gives the files of the extraction, too.
+/// Counts the outcomes of the pictures and writes the manifest. Returns the files of the extraction, too.
 pub fn run(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracted, Vec<OutputFile>), ExtractError> {
     let dir = &plan.dir;
     let mut done = Extracted {
@@ -82,14 +81,14 @@ pub fn run(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracte
     Ok((done, files))
 }
 
-/// The commit record of a shard, which has been written.
+/// The record of a shard that has been written.
 fn kept(dir: &RunDir, shard: &Shard) -> Result<Kept, IoError> {
     let read = shard::kept(dir, &shard.id).filter(|read| read.outcomes.len() == shard.rows.len());
     let reason = "it does not fit its shard".to_string();
     read.ok_or_else(|| IoError::Table { path: dir.outcomes(&shard.id), reason })
 }
 
-/// Notes the contents that the pictures of a part had when they were extracted.
+/// Fills in the contents that the pictures of a part had when they were extracted.
 pub fn note(dir: &RunDir, shards: &[Shard], part: &mut Listing) -> Result<(), IoError> {
     for shard in shards {
         let notes = kept(dir, shard)?.notes;
@@ -98,7 +97,7 @@ pub fn note(dir: &RunDir, shards: &[Shard], part: &mut Listing) -> Result<(), Io
     Ok(())
 }
 
-/// Different words, each once.
+/// The distinct words, sorted and joined by ` + `.
 fn words_of<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<BTreeSet<&str>>().into_iter().collect::<Vec<_>>().join(" + ")
 }
@@ -107,7 +106,7 @@ fn words(kinds: BTreeMap<&'static str, usize>) -> BTreeMap<String, usize> {
     kinds.into_iter().map(|(kind, n)| (kind.to_string(), n)).collect()
 }
 
-/// An error where more pictures cannot be read than the pipeline allows.
+/// Returns an error where more pictures are unreadable than the pipeline allows.
 pub fn check_bad(plan: &Plan, listing: &Listing, shards: &[Shard], done: &Extracted) -> Result<(), ExtractError> {
     const SHOWN: usize = 10;
     let (failed, of) = (done.failed, done.ok + done.failed);
@@ -128,7 +127,7 @@ pub fn check_bad(plan: &Plan, listing: &Listing, shards: &[Shard], done: &Extrac
         }
         let line = |aside: &Aside| format!("\n  {}: {}: {}", printable(&aside.path), aside.kind.word(), aside.reason);
         aside.extend(found.aside.iter().filter(|aside| aside.kind.is_failed()).map(line));
-        // the others are counted
+        // the rest is only counted
         pictures.truncate(SHOWN);
         aside.truncate(SHOWN);
     }

@@ -21,7 +21,7 @@ use crate::stages::scan::{Contents, Listing, Picture, Split, printable};
 const LISTED: usize = 20;
 /// Groups that are shown while the run is at work.
 const SHOWN: usize = 5;
-/// Pictures of one split that are listed of a group.
+/// Pictures of a group that are listed for each split.
 const MEMBERS: usize = 4;
 
 /// SHA-256 of a file's contents.
@@ -62,11 +62,11 @@ impl<'de> Deserialize<'de> for Sha256 {
 pub struct Duplicates {
     /// Pictures with the contents of another picture that comes before them in the order of paths.
     pub copies: usize,
-    /// Contents that several pictures have.
+    /// Contents that several pictures have, each counted once.
     pub groups: usize,
-    /// Of these, contents that are in train and in test.
+    /// Those of these contents that are both in train and in test.
     pub in_both_splits: usize,
-    /// Contents that have more than one label.
+    /// Those of these contents whose pictures have more than one label.
     pub with_several_labels: usize,
     /// The first groups, those in both splits before the others.
     pub listed: Vec<Vec<Member>>,
@@ -80,8 +80,8 @@ pub struct Member {
     pub split: Split,
 }
 
-/// Returns for each picture the first one with the same contents; none for that one itself. Pictures without features
-/// have no copies.
+/// Returns for each picture the first one with the same contents; none for that first one itself and for pictures
+/// without features.
 pub fn first_of_each(outcomes: &[Outcome]) -> Vec<Option<u32>> {
     let mut first: HashMap<Sha256, u32> = HashMap::new();
     let of = |(i, outcome): (usize, &Outcome)| match first.entry(outcome.sha256().filter(|_| !outcome.is_failed())?) {
@@ -121,7 +121,7 @@ impl Duplicates {
         found
     }
 
-    /// Tells the user of the copies.
+    /// Warns the user of the copies.
     pub fn tell(&self, ui: &Ui) {
         if self.groups == 0 {
             return;
@@ -173,7 +173,7 @@ fn list(groups: &[Vec<Member>]) -> String {
     groups.iter().take(SHOWN).map(line).collect::<String>() + more
 }
 
-/// Hashes the pictures that were extracted before hashes were asked for: they are read again, and neither decoded nor
+/// Hashes the pictures that were extracted before `input.hash` was set: they are read again, but neither decoded nor
 /// sent through the network.
 pub fn complete(plan: &Plan, listing: &Listing, shards: &[Shard], threads: usize, ui: &Ui) -> Result<(), ExtractError> {
     let source = &Listed::new(&plan.pipeline, &listing.pictures);
@@ -195,7 +195,7 @@ pub fn complete(plan: &Plan, listing: &Listing, shards: &[Shard], threads: usize
                 blake3.update(piece);
             })
             .ok()?;
-            // a hash of other contents says nothing of the features
+            // if the file has changed since the extraction, its hash does not belong to the features
             let is_known =
                 [Contents::Unknown, Contents::hashed(&blake3.finalize())].contains(&listing.pictures[number].contents);
             is_known.then(|| Sha256(sha256.finalize().into()))

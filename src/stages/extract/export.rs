@@ -12,7 +12,7 @@ use crate::stages::rows::Shards;
 use crate::stages::scan::{Listing, Split};
 use crate::store::OutputFile;
 
-/// Writes the array and its index from the tables, shard by shard, where the pipeline asks for them.
+/// Writes the array and its index from the tables, shard by shard, if `output.npy` is set.
 pub fn run(
     plan: &Plan,
     listing: &Listing,

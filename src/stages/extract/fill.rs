@@ -1,5 +1,5 @@
-//! Tables that are being filled: results come in any order, a table is written when its last picture is in, and
-//! meanwhile the store keeps the rows.
+//! Tables that are being filled. Results come in any order; a table is written when all of its pictures have results,
+//! and until then its rows are kept in the store.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use crate::plan::Plan;
 use crate::stages::scan::{Contents, Listing};
 use crate::store::{RunDir, fingerprint};
 
-/// Work that a killed run may lose.
+/// Time between two writes of the journals: a killed run loses at most this much work.
 const EVERY: Duration = Duration::from_secs(2);
-/// Keeping rows may take one part in so many of the time.
+/// Writing the journals takes at most 1/20 of the time.
 const SHARE: u32 = 20;
 
 /// The outcome of a picture.
@@ -26,15 +26,15 @@ pub struct Settled {
     pub picture: usize,
     pub outcome: Outcome,
     pub contents: Contents,
-    /// None where it failed.
+    /// None for a failed picture.
     pub features: Option<Vec<f32>>,
 }
 
-/// A table that is not full.
+/// A table that is not complete.
 struct Open {
     journal: PathBuf,
     file: Option<Journal>,
-    /// The outcome and the contents of each row that has come in.
+    /// The outcome and the contents of each row that has a result.
     pictures: Vec<Option<(Outcome, Contents)>>,
     rows: Vec<Option<Vec<f32>>>,
     left: usize,
@@ -42,16 +42,16 @@ struct Open {
     fresh: Vec<usize>,
 }
 
-/// The tables that have to be computed, and by whom.
+/// The tables to compute, and the program and device that compute them.
 #[derive(Clone, Copy)]
 pub struct Task<'a> {
     pub plan: &'a Plan,
     pub listing: &'a Listing,
     pub missing: &'a [&'a Shard],
     pub maker: &'a Maker,
-    /// Pictures that an earlier run could not read are not tried again.
+    /// True if pictures that an earlier run could not read are not tried again.
     pub failed: bool,
-    /// There are other tables to be computed, by other processes or later, whose rows are kept.
+    /// True if other tables remain to be computed, by other processes or later; their journals are left alone.
     pub is_shared: bool,
 }
 
@@ -60,7 +60,7 @@ pub struct Filling<'a> {
     task: Task<'a>,
     settings: String,
     open: BTreeMap<usize, Open>,
-    /// The contents of every picture that has come in.
+    /// The contents of every picture that has a result.
     contents: Vec<(usize, Contents)>,
     failed: usize,
     last: Instant,
@@ -68,7 +68,7 @@ pub struct Filling<'a> {
 }
 
 impl<'a> Filling<'a> {
-    /// Begins with the rows that an earlier run has kept.
+    /// Starts with the rows that an earlier run has kept.
     pub fn new(task: Task<'a>) -> Result<Self, ExtractError> {
         let Task { plan, listing, missing, failed, is_shared, .. } = task;
         let settings = shard::settings(plan)?;
@@ -86,7 +86,7 @@ impl<'a> Filling<'a> {
                 filling.put(settled, Some(from));
             }
         })?;
-        // rows of other journals are written to those of this run before the others are deleted
+        // rows of older journals are written to those of this run before the older ones are deleted
         filling.keep();
         let is_used = |path: &PathBuf| filling.open.values().any(|open| open.journal == *path);
         files.iter().filter(|path| !is_used(path)).for_each(|path| drop(std::fs::remove_file(path)));
@@ -94,14 +94,14 @@ impl<'a> Filling<'a> {
         Ok(filling)
     }
 
-    /// The pictures that have not come in, in order.
+    /// The pictures that have no result yet, in order.
     pub fn jobs(&self) -> Vec<usize> {
         let known: HashSet<usize> = self.contents.iter().map(|(picture, _)| *picture).collect();
         let all = self.task.missing.iter().flat_map(|shard| shard.rows.clone());
         all.filter(|picture| !known.contains(picture)).collect()
     }
 
-    /// How many of the pictures that have come in have no features.
+    /// The number of pictures with a result that have no features.
     pub fn failed(&self) -> usize {
         self.failed
     }
@@ -111,8 +111,8 @@ impl<'a> Filling<'a> {
         self.task.missing.iter().map(|shard| shard.rows.len()).max().unwrap_or(0)
     }
 
-    /// Takes the outcome of a picture, and writes its table when that is full. From time to time the rows of all other
-    /// tables are kept.
+    /// Takes the outcome of a picture, and writes its table once that is complete. At intervals the rows of all other
+    /// tables are written to their journals.
     pub fn settle(&mut self, settled: Settled) -> Result<(), ExtractError> {
         self.put(settled, None);
         self.write_full()?;
@@ -122,13 +122,13 @@ impl<'a> Filling<'a> {
         Ok(())
     }
 
-    /// The contents of every picture that has come in.
+    /// The contents of every picture that has a result.
     pub fn into_contents(self) -> Vec<(usize, Contents)> {
         self.contents
     }
 
-    /// Keeps every row that is not in the store yet. Where that fails the rows are computed again if they must; nothing
-    /// else depends on it.
+    /// Writes every row that is not in the store yet to its journal. A failure is ignored: at worst these rows are
+    /// computed again.
     pub fn keep(&mut self) {
         let start = Instant::now();
         for (which, open) in &mut self.open {
@@ -137,7 +137,7 @@ impl<'a> Filling<'a> {
         (self.last, self.pause) = (Instant::now(), EVERY.max(start.elapsed() * SHARE));
     }
 
-    /// Takes the outcome of a picture. `kept` is the journal that it comes from, and the end of the journal's intact
+    /// Takes the outcome of a picture. If it was read from a journal, `kept` is that file and the end of its intact
     /// rows.
     fn put(&mut self, settled: Settled, kept: Option<(&Path, u64)>) {
         let Settled { picture, outcome, contents, features } = settled;
@@ -209,7 +209,7 @@ impl Open {
 
 /// The file that keeps the rows of a table.
 fn journal_of(plan: &Plan, listing: &Listing, shard: &Shard, settings: &str) -> PathBuf {
-    // the first picture stays the first of its table while others come and go behind it
+    // the first picture of a table usually stays the same when others are added or removed
     let first = &listing.pictures[shard.rows.start].path;
     let name = fingerprint("rows", &(settings, first), &[]).unwrap_or_default();
     plan.dir.outcomes(&name).with_extension(journal::EXTENSION)
@@ -220,8 +220,8 @@ pub fn forget(dir: &RunDir) -> Result<(), IoError> {
     journals(dir).iter().try_for_each(|path| std::fs::remove_file(path).map_err(IoError::write(path)))
 }
 
-/// Calls `each` with every row in `files` that belongs to a picture of the `missing` tables and still fits it, with the
-/// file and the end of its intact rows.
+/// Calls `each` with every row in `files` that belongs to a picture of the `missing` tables and has the same contents,
+/// with the file and the end of its intact rows.
 fn kept(
     plan: &Plan,
     listing: &Listing,
@@ -246,7 +246,7 @@ fn kept(
                 known => known == note.contents,
             };
             let row = if outcome.is_failed() { 0 } else { plan.width() };
-            // a picture that could not be read then may be readable now
+            // a picture that was unreadable then may be readable now
             if is_same && note.contents != Contents::Unread && features.len() == row {
                 let features = (!outcome.is_failed()).then_some(features);
                 each(Settled { picture, outcome, contents: note.contents, features }, (path, end));
@@ -256,8 +256,8 @@ fn kept(
     Ok(())
 }
 
-/// How many pictures of the `missing` tables an interrupted run has kept the rows of; with `failed` those that it could
-/// not read among them.
+/// The number of pictures of the `missing` tables whose rows an interrupted run has kept; with `failed`, unreadable
+/// pictures count, too.
 pub fn rows_kept(plan: &Plan, listing: &Listing, missing: &[&Shard], failed: bool) -> Result<usize, ExtractError> {
     let mut pictures = HashSet::new();
     kept(plan, listing, missing, &journals(&plan.dir), &mut |settled, _| {
@@ -268,7 +268,7 @@ pub fn rows_kept(plan: &Plan, listing: &Listing, missing: &[&Shard], failed: boo
     Ok(pictures.len())
 }
 
-/// Lists the journals of the store, sorted; a file that no run can have written is not among them.
+/// Lists the journals of the store, sorted; files that no run can have written are left out.
 fn journals(dir: &RunDir) -> Vec<PathBuf> {
     let mut files = dir.own_files(&dir.shards());
     files.retain(|path| path.extension().is_some_and(|extension| extension == journal::EXTENSION));
@@ -315,7 +315,7 @@ mod tests {
             let task = Task { failed, ..task(&plan, listing, &missing, maker) };
             Filling::new(task).expect("read").jobs()
         };
-        // where contents are unknown, the stamp of the file decides
+        // where the contents are unknown, the stamp of the file decides
         assert_eq!(jobs(&listing, true), [3, 4, 6, 7, 8, 9]);
         listing.pictures.iter_mut().for_each(|picture| picture.stamp = 8);
         assert_eq!(jobs(&listing, true).len(), 10);
@@ -324,12 +324,12 @@ mod tests {
         filling.keep();
         drop(filling);
         for (i, picture) in listing.pictures.iter_mut().enumerate() {
-            // picture 5 is another now, and 3 could not be read
+            // picture 5 has other contents now, and 3 could not be read
             picture.contents = if i == 3 { Contents::Unread } else { contents(if i == 5 { 50 } else { i }) };
         }
         assert_eq!(jobs(&listing, true), [3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(jobs(&listing, false), [2, 3, 4, 5, 6, 7, 8, 9], "what failed is tried again");
-        // what comes now is appended to what is there
+        // new rows are appended to the journal
         let mut filling = Filling::new(task(&plan, &listing, &missing, maker)).expect("read");
         filling.settle(settled(4)).expect("settled");
         filling.keep();

@@ -1,9 +1,9 @@
-//! The journal of a table that is not full: its rows are kept in the store, so that a run that is killed loses the last
-//! seconds and not the whole table.
+//! The journal of an incomplete table: its rows are kept in the store, so that a killed run loses the last seconds of
+//! its work and not the whole table.
 //!
-//! Each table has one file, which grows every few seconds and is deleted once the table is written. It begins with the
-//! hash of the settings that the features depend on. Each row that follows has a hash of its own: a torn or damaged row
-//! ends the file. A row belongs to the picture that has its path and contents.
+//! Each table has one journal, which is extended every few seconds and deleted once the table is written. It begins
+//! with the hash of the settings that the features depend on. Each row that follows has a hash of its own; reading
+//! stops at a torn or damaged row. A row belongs to the picture with the same path and contents.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -35,7 +35,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Begins the file `path` anew, for rows of these settings.
+    /// Starts the file `path` anew, for rows computed with these settings.
     pub fn create(path: &Path, settings: &str) -> Result<Self, IoError> {
         let file = OpenOptions::new().create(true).truncate(true).write(true).open(path);
         let mut file = BufWriter::with_capacity(1 << 20, file.map_err(IoError::write(path))?);
@@ -69,7 +69,7 @@ impl Journal {
         self.file.write_all(&row).map_err(IoError::write(&self.path))
     }
 
-    /// Hands everything to the system, which keeps it when this process is killed.
+    /// Hands all rows to the operating system, which writes them even if this process is killed.
     pub fn flush(&mut self) -> Result<(), IoError> {
         self.file.flush().map_err(IoError::write(&self.path))
     }
@@ -83,7 +83,7 @@ impl Journal {
     }
 }
 
-/// Reads the intact rows of a file and the offset of their end; none if the file is of other settings.
+/// Reads the intact rows of a file and the offset of their end; none if the file was written with other settings.
 pub fn read(path: &Path, settings: &str) -> Option<(Vec<Row>, u64)> {
     let bytes = std::fs::read(path).ok()?;
     let key = blake3::hash(settings.as_bytes());
@@ -92,7 +92,7 @@ pub fn read(path: &Path, settings: &str) -> Option<(Vec<Row>, u64)> {
     Some((rows, (bytes.len() - rest.len()) as u64))
 }
 
-/// Reads the notes of the pictures in a file, whatever its settings: contents do not depend on them.
+/// Reads the notes of the pictures in a file, whatever its settings: contents do not depend on settings.
 pub fn notes(path: &Path) -> Vec<Note> {
     let Ok(bytes) = std::fs::read(path) else { return Vec::new() };
     let rest = bytes.strip_prefix(MAGIC).and_then(|rest| rest.get(blake3::OUT_LEN..));
@@ -103,7 +103,7 @@ fn rows(rest: &mut &[u8]) -> Vec<Row> {
     std::iter::from_fn(|| take(rest)).collect()
 }
 
-/// Takes the next row; none where the file ends, or where it is damaged.
+/// Takes the next row; none at the end of the file or at a damaged row.
 fn take(rest: &mut &[u8]) -> Option<Row> {
     let number = |i: usize| rest.get(8 * i..8 * i + 8)?.try_into().ok().map(u64::from_le_bytes);
     let [outcome, features] = [number(0)?, number(1)?].map(|n| usize::try_from(n).ok());
@@ -165,7 +165,7 @@ mod tests {
             let whole = ends.iter().filter(|&&end| end <= bit / 8).count().saturating_sub(1);
             assert_eq!(sound(&path), expected[..whole], "bit {bit}");
         }
-        // it goes on behind what is sound
+        // new rows go behind the intact ones
         std::fs::write(&path, &whole[..whole.len() - 1]).expect("written");
         let (rows, end) = read(&path, "settings").expect("of these settings");
         assert_eq!((rows.len(), end), (3, ends[3] as u64));

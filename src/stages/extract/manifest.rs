@@ -9,19 +9,19 @@ use crate::stages::scan::{Aside, Listing, Picture, Split};
 use crate::store::RunDir;
 use std::collections::BTreeSet;
 
-/// The source of a row; the rows themselves are never held.
+/// A file from which a row is made; the rows themselves are never held in memory.
 #[derive(Clone, Copy)]
 enum Row<'a> {
     Picture(&'a Picture, Option<&'a Outcome>, Option<u32>),
     Aside(&'a Aside),
 }
 
-/// Gives the outcomes of a part of the listing, by its number.
+/// Returns the outcomes of a part of the listing, by the number of the part.
 pub type Outcomes<'a> = &'a mut dyn FnMut(usize) -> Result<Vec<Outcome>, IoError>;
 
-/// Writes the table: every file met, sorted by path; what is in a compressed archive keeps its order. Each part of the
-/// listing is a row group. Without outcomes the pictures are `listed`; `kinds` are those of outcomes that failed,
-/// `hashed` adds what is known of contents.
+/// Writes the table with a row for every file, sorted by path; pictures in compressed archives keep the order of the
+/// archive. Each part of the listing is a row group. Without outcomes the pictures have the status `listed`; `kinds`
+/// are those of failed outcomes, and `hashed` adds the columns about copies.
 pub fn write(
     dir: &RunDir,
     listing: &Listing,
@@ -55,7 +55,7 @@ fn table(listing: &Listing, outcomes: Option<&[Outcome]>, words: &[String], hash
     let each = || rows.clone();
     let splits = Split::WORDS.map(String::from);
     let statuses = ["ok", "skipped", "failed", "listed"].map(String::from);
-    // hardly any row of a million has an error
+    // of a million rows hardly any has an error
     let errors: Vec<String> = each().filter_map(Row::error).collect();
     let mut next_error = errors.iter();
     let table = Table::new(listing.pictures.len() + listing.aside.len())
@@ -83,8 +83,8 @@ fn table(listing: &Listing, outcomes: Option<&[Outcome]>, words: &[String], hash
     table.text("sha256", sums.iter().map(Option::as_deref)).text("duplicate_of", originals)
 }
 
-/// Merges the two lists, which are sorted by path but for pictures in compressed archives. The rows are made anew for
-/// each column: a million rows would take most of the memory.
+/// Merges the two lists, which are sorted by path except for pictures in compressed archives. The rows are made again
+/// for each column, since a million rows would take most of the memory.
 fn rows<'a>(
     listing: &'a Listing,
     outcomes: Option<&'a [Outcome]>,

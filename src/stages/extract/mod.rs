@@ -1,11 +1,11 @@
-//! `extract`: pictures → features, shard by shard.
+//! `extract`: computes the features of the pictures, shard by shard.
 //!
-//! A shard is a run of the sorted listing, cut where the hash of a path says so: a new or changed picture changes its
-//! own shard and leaves the others as they are. A shard whose table is there with the right id is not computed again;
-//! one whose labels or split alone have changed is written anew from its own numbers. Pictures go the road of
-//! `crate::pictures` in `work`, tables are filled in `fill`, and `journal` keeps the rows of those that are not full;
-//! memory holds two shards at most, whatever the number of pictures. `notes` tells whether a picture is still the one
-//! that was extracted.
+//! A shard is a range of the sorted listing. Its borders are where the hash of a path says so, hence a new or changed
+//! picture changes its own shard only. A shard is not computed again if its table exists with the right id; if only
+//! labels or the split have changed, the table is written again with the same features. Pictures go through
+//! `crate::pictures` in `work`, tables are filled in `fill`, and `journal` keeps the rows of incomplete tables; memory
+//! holds two shards at most, whatever the number of pictures. `notes` tells whether a picture is still the one that was
+//! extracted.
 
 mod beside;
 mod calibration;
@@ -63,26 +63,26 @@ const MANY_CHUNKS: usize = 50_000;
 pub struct Extracted {
     /// Pictures with features.
     pub ok: usize,
-    /// Pictures that could not be read, those that the scan could not read included.
+    /// Pictures that could not be read, including those that failed in the scan.
     pub failed: usize,
     /// Files left out by a rule.
     pub skipped: usize,
-    /// Rows that may be fitted on.
+    /// Rows of the train split.
     pub train_rows: usize,
     /// Features of a picture.
     pub width: usize,
     pub shards: usize,
-    /// Shards that were there already.
+    /// Shards whose tables existed already.
     pub reused: usize,
     pub device: String,
-    /// The instructions that computed the network, where the device is the CPU: features are the same bits on one kind
-    /// of it.
+    /// The instruction set with which the network was computed, where the device is the CPU: features are bit-identical
+    /// only with the same one.
     #[serde(default)]
     pub kernels: Option<String>,
     pub threads: usize,
     /// Failed pictures by kind.
     pub failed_by_kind: BTreeMap<String, usize>,
-    /// Files left out by kind of rule.
+    /// Files left out by a rule, by the kind of rule.
     #[serde(default)]
     pub skipped_by_kind: BTreeMap<String, usize>,
     /// Pictures with the same contents; none without `input.hash`.
@@ -111,13 +111,13 @@ pub enum ExtractError {
     Stream(#[from] StreamError),
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
-    /// A worker cannot compute a part of the run.
+    /// A worker must not compute a part of the run.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Extracts what is not there yet; all of it when the stage is forced. The contents of every picture that is extracted
-/// are noted in `listing`.
+/// Extracts the features that are missing, or all if the stage is forced. The contents of every extracted picture are
+/// noted in `listing`.
 pub fn run(
     plan: &Plan,
     listing: &mut Listing,
@@ -155,10 +155,10 @@ pub fn run(
     let (mut done, mut files) = commit::run(plan, listing, &shards)?;
     (done.threads, done.reused, done.timing) = (threads, reused, timing);
     if done.device.is_empty() {
-        // of a version before tables had their makers noted
+        // the tables are of a version that did not note their makers
         Maker { device: done.device, kernels: done.kernels, .. } = Maker::of(plan, &device);
     }
-    // with the contents, before the store forgets as what the shards were listed
+    // before `sweep`, which deletes the records of the ids under which the shards were listed
     keep_listing(plan, listing, &shards)?;
     tables::sweep(dir, &shards)?;
     commit::check_bad(plan, listing, &shards, &done)?;
@@ -169,8 +169,8 @@ pub fn run(
     Ok((done, files))
 }
 
-/// Writes tables anew whose labels have changed, and computes the shards that are missing, but for the rows of them
-/// that an earlier run has kept.
+/// Rewrites tables whose labels have changed, and computes the missing shards, except for rows that an earlier run has
+/// kept.
 fn compute(
     plan: &Plan,
     listing: &mut Listing,
@@ -194,7 +194,7 @@ fn compute(
         let of: usize = those.iter().map(|shard| shard.rows.len()).sum();
         (left, rows, missing) = (left + of - kept, rows + kept, missing + those.len());
     }
-    // rate and ETA are of what is computed now
+    // rate and ETA count only the pictures that are computed now
     let line = ui.stage(StageId::Extract, Some(left as u64), "images");
     let reused = shards.len() - missing;
     if reused + rows > 0 && left > 0 {
@@ -215,7 +215,7 @@ fn compute(
         if own.iter().all(|shard| shard.file != ShardFile::Missing) {
             continue;
         }
-        // the parts of one that is not held keep their rows apart
+        // a listing that is not held in memory is filled part by part, and each part has its own journals
         let is_shared = listing.stored.is_some();
         let mut loaded = listing.stored.as_ref().map(|stored| stored.read(part)).transpose()?;
         let part = loaded.as_mut().map_or(&mut *listing, |(part, _)| part);
@@ -226,7 +226,7 @@ fn compute(
         for (picture, contents) in filling.into_contents() {
             part.pictures[picture].contents = contents;
         }
-        // by the contents that they turned out to have
+        // the id of a shard follows from the contents that were read
         let named = shard::of_ranges(plan, part, own.iter().map(|shard| shard.rows.clone()).collect())?;
         for (shard, named) in own.iter_mut().zip(named).filter(|(shard, _)| shard.file == ShardFile::Missing) {
             (shard.id, shard.file) = (named.id, ShardFile::Done);
@@ -235,7 +235,7 @@ fn compute(
     Ok((timing, line))
 }
 
-/// Writes the tables anew that have other labels, splits or another layout.
+/// Rewrites the tables that need other labels, splits or another layout.
 fn relabel(plan: &Plan, part: &Listing, shards: &mut [Shard], ui: &Ui) -> Result<(), ExtractError> {
     for shard in shards.iter_mut().filter(|shard| shard.file == ShardFile::Relabel) {
         match shard::relabel(plan, part, shard) {
@@ -249,7 +249,7 @@ fn relabel(plan: &Plan, part: &Listing, shards: &mut [Shard], ui: &Ui) -> Result
     Ok(())
 }
 
-/// On what the network runs and how the tables are cut, for those who want to know.
+/// Tells the user where the network runs and how the tables are cut.
 fn tell(plan: &Plan, device: &Device, threads: usize, ui: &Ui) {
     let taken = &plan.backbone.taken;
     match taken.told() {
@@ -279,7 +279,7 @@ impl Maker {
     }
 }
 
-/// Writes a listing that is too large to be held, with what is known of the contents of its pictures.
+/// Writes a listing that is too large to be held in memory, with the known contents of its pictures.
 pub(crate) fn draft(plan: &Plan, large: Large, ui: &Ui) -> Result<Listing, ExtractError> {
     let most = shard::most_rows(plan, large.count);
     let cut = |pictures: &[Picture]| shard::ranges(pictures, most);
@@ -296,8 +296,8 @@ pub(crate) fn draft(plan: &Plan, large: Large, ui: &Ui) -> Result<Listing, Extra
     Ok(listing)
 }
 
-/// Keeps the listing in the store, for workers and for the next start, with what is known of the contents of its
-/// pictures after `shards` were extracted. One that is too large to be held is in the store only from now on.
+/// Keeps the listing in the store, for workers and for the next start, with the contents of its pictures that are known
+/// after `shards` were extracted. From now on a listing that is too large for the memory is only in the store.
 pub fn keep_listing(plan: &Plan, listing: &mut Listing, shards: &[Shard]) -> Result<(), ExtractError> {
     if let Some(stored) = listing.stored.as_ref().filter(|_| shards.is_empty()) {
         if let Some(is_another) = stored.keep(plan)? {
@@ -320,7 +320,7 @@ pub fn keep_listing(plan: &Plan, listing: &mut Listing, shards: &[Shard]) -> Res
     if storing.store(listing, &mut notes)? {
         part::forget_workers(&plan.dir)?;
     }
-    // copies are looked for among all pictures
+    // the search for copies needs all pictures in memory
     if listing.len() + listing.len_aside() > plan.held
         && !plan.pipeline.input.hash
         && let Some(stored) = Stored::open(plan)?
@@ -330,7 +330,7 @@ pub fn keep_listing(plan: &Plan, listing: &mut Listing, shards: &[Shard]) -> Res
     Ok(())
 }
 
-/// The manifest of what was listed and not yet extracted.
+/// Writes the manifest of pictures that are listed and not yet extracted.
 pub fn list(plan: &Plan, listing: &Listing) -> Result<(), IoError> {
     manifest::write(&plan.dir, listing, std::iter::empty(), None, plan.pipeline.input.hash).map(|_| ())
 }
@@ -342,7 +342,7 @@ pub fn task(plan: &Plan, listing: &Listing) -> Result<String, serde_json::Error>
     crate::store::fingerprint("extraction", &settings, &[&listing.paths()])
 }
 
-/// Keeps those of the existing tables that need not be computed again.
+/// Returns the existing tables that need not be computed again.
 fn kept(dir: &RunDir, mut files: BTreeMap<String, Existing>, options: &Options) -> BTreeMap<String, Existing> {
     if options.force.is_some_and(|force| force <= StageId::Extract) {
         files.clear();

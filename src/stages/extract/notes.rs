@@ -1,8 +1,9 @@
-//! Notes of the contents that the pictures of a run had when they were extracted, by which changed pictures are found.
+//! Notes of the contents that the pictures of a run had when they were extracted. They tell which pictures have
+//! changed.
 //!
-//! Every shard's record notes, for each picture, the stamp of its file and the hash of its contents. A file with its
-//! stamp has its contents. A file with another stamp is read and hashed: a touched or copied file costs that read, and
-//! only other contents cost the features.
+//! The record of each shard notes, for each picture, the stamp of its file and the hash of its contents. If the stamp
+//! is the same, the contents are taken to be the same. If it is not, the file is read and hashed: a touched or copied
+//! file costs one read, and features are computed again only if the contents are different.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,7 +22,8 @@ use crate::stage::StageId;
 use crate::stages::scan::{Contents, Listing, Picture, first_eight};
 use crate::store::RunDir;
 
-/// Pictures that are read to learn whether those of another run with the same names have the same contents.
+/// Pictures that are read to learn whether another run with pictures of the same names has pictures of the same
+/// contents.
 const TRIED: usize = 16;
 
 /// A picture's file when it was extracted.
@@ -66,15 +68,14 @@ impl<'de> Deserialize<'de> for Note {
 /// All notes of the store.
 #[derive(Debug, Default)]
 pub struct Notes {
-    /// Sorted by path, each with the number of the file that it stands in; a note of another run has none.
+    /// Sorted by path, each with the index of the file that it was read from; a note of another run has none.
     notes: Vec<(Note, Option<u32>)>,
     files: Vec<PathBuf>,
-    /// The stamps of files that have them no longer, although the contents are the same: by the file that the notes are
-    /// in, and by path.
+    /// New stamps of files whose contents are unchanged: by the file that has the note, and by the hash of the path.
     touched: BTreeMap<PathBuf, BTreeMap<u64, u64>>,
 }
 
-/// Fills in the contents of all pictures that the store knows.
+/// Fills in the contents of all pictures for which the store has a note.
 pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Notes, ExtractError> {
     let is_unknown = |picture: &Picture| picture.contents == Contents::Unknown;
     let mut notes = if listing.pictures.iter().any(is_unknown) { Notes::read(&plan.dir) } else { Notes::default() };
@@ -107,11 +108,11 @@ impl Notes {
         Self { notes, files, touched: BTreeMap::new() }
     }
 
-    /// Adds the notes of runs with the same extraction. They belong to those runs, and are not brought up to date.
+    /// Adds the notes of runs with the same extraction. These are not updated, since they belong to the other runs.
     pub fn add_others(&mut self, plan: &Plan) -> Result<(), ExtractError> {
         for other in beside::others(plan)? {
             let notes = Self::read(&other).notes.into_iter().map(|(note, _)| note);
-            // a file that could not be read then may be readable now
+            // a file that was unreadable in that run may be readable now
             let notes = notes.filter(|note| note.contents != Contents::Unread);
             self.notes.extend(notes.map(|note| (note, None)));
         }
@@ -124,9 +125,9 @@ impl Notes {
         self.notes[first..].iter().take_while(move |(note, _)| note.path == path)
     }
 
-    /// Fills in the contents of the pictures of a part. Files that may have changed since are read, all threads at
-    /// once. Where notes of other runs alone know their names, some are read, and the others only where one of these
-    /// has the contents that were noted: other pictures of the same names would be read twice.
+    /// Fills in the contents of the pictures of a part. Files that may have changed are read, in parallel. Of pictures
+    /// known only by notes of other runs, a few are read first, and the rest only if one of these has the contents of
+    /// its note: otherwise different pictures with the same names would be read twice.
     pub fn resolve(&mut self, plan: &Plan, part: &mut Listing, ui: &Ui) -> Result<(), ExtractError> {
         ui.check()?;
         let mut doubtful = Vec::new();
@@ -153,7 +154,8 @@ impl Notes {
         Ok(())
     }
 
-    /// Reads the `doubtful` pictures of a part and fills in their contents. Gives how many have none that were noted.
+    /// Reads the `doubtful` pictures of a part and fills in their contents. Returns how many of them do not have the
+    /// noted contents.
     fn read_again(
         &mut self,
         plan: &Plan,
@@ -182,11 +184,11 @@ impl Notes {
         Ok(changed)
     }
 
-    /// Notes the new stamps, so that the files need not be read again. On a disk that cannot be written to they are
-    /// read another time.
+    /// Writes the new stamps, so that the files need not be read again. Where the store is read-only, the files are
+    /// read again at the next start.
     pub fn remember(&self) {
         for (path, stamps) in &self.touched {
-            // a journal is none, and is read another time
+            // a journal is not a sealed file; its pictures are read again
             let Ok(mut kept) = sealed::read::<Kept>(path) else { continue };
             for note in &mut kept.notes {
                 note.stamp = stamps.get(&note.path).copied().unwrap_or(note.stamp);

@@ -1,10 +1,10 @@
-//! A part of the shards, computed by a worker while others compute the rest: on another machine, at any time, and as
+//! Computes a part of the shards in a worker process, while others compute the rest: on any machine, at any time, as
 //! often as one likes.
 //!
-//! A worker reads the listing in the store and lists nothing. It writes tables, their outcomes and their commit records
-//! into `.store/shards`, under ids by which the run finds them; it gives no table its number and removes no file that
-//! it did not write. Two workers that compute one shard write the same bytes. The first worker notes its version,
-//! device and kernels, and others that would compute other bits are refused.
+//! A worker reads the listing in the store and does not list the pictures itself. It writes tables, their outcomes and
+//! their commit records into `.store/shards`, under ids by which the run finds them; it gives no table a number and
+//! deletes no file of others. Two workers that compute the same shard write the same bytes. The first worker notes its
+//! version, device and kernels; a worker that would compute other bits is refused.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -31,13 +31,13 @@ use crate::store::{Owner, RunDir, StoreError};
 /// One of several equal parts of the shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// From 1 on.
+    /// Counted from 1.
     pub number: usize,
     pub of: usize,
 }
 
 impl Part {
-    /// The numbers of its shards, of so many in all. Neighbours stay together: they may lie in one archive, which is
+    /// The numbers of its shards among `all`. They are consecutive, since neighbours may lie in one archive, which is
     /// read from its beginning.
     pub fn shards(self, all: usize) -> Range<usize> {
         let border = |number: usize| (number as u128 * all as u128 / self.of.max(1) as u128) as usize;
@@ -45,27 +45,27 @@ impl Part {
     }
 }
 
-/// The numbers of a worker's part.
+/// The counts of a worker's part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Computed {
     /// Shards that it was asked for.
     pub shards: usize,
-    /// Shards of these that were there already.
+    /// Those whose tables existed already.
     pub reused: usize,
-    /// Pictures that were computed, and those among them that cannot be read.
+    /// Pictures that were computed, and how many of them are unreadable.
     pub pictures: usize,
     pub failed: usize,
     pub timing: Timing,
 }
 
-/// Computes shards of a run that is listed.
+/// Computes shards of a run whose pictures are listed.
 #[derive(Debug)]
 pub struct Worker {
     plan: Plan,
     stored: Stored,
     /// The commits as they were when the worker began.
     commits: BTreeMap<String, Commit>,
-    /// Once it was needed.
+    /// None until it is needed.
     network: Option<Network>,
 }
 
@@ -78,8 +78,7 @@ struct Network {
 }
 
 impl Worker {
-    /// Opens the listing of the run. It is an error when another version of featurize has made it, or when it is of
-    /// other settings.
+    /// Opens the listing of the run. It is an error if another version of featurize or other settings have made it.
     pub fn open(plan: Plan) -> Result<Self, ExtractError> {
         let refused = |error: StoreError| ExtractError::Refused(error.to_string());
         Owner::of(&plan.dir).check_name(&plan.pipeline.name).map_err(refused)?;
@@ -113,7 +112,7 @@ impl Worker {
         &self.plan
     }
 
-    /// Loads the network. It is an error when this machine computes other bits than the machines at work.
+    /// Loads the network. It is an error if this machine computes other bits than the other workers do.
     pub fn load(&mut self, ui: &Ui) -> Result<(), ExtractError> {
         if self.network.is_some() {
             return Ok(());
@@ -135,7 +134,7 @@ impl Worker {
         self.stored.shards()
     }
 
-    /// The shards among `wanted` whose tables are not there, each with the number of its pictures.
+    /// The shards among `wanted` that have no table, each with the number of its pictures.
     pub fn missing(&self, wanted: Range<usize>) -> Result<Vec<(usize, usize)>, ExtractError> {
         let mut missing = Vec::new();
         self.for_each(wanted, |_, shards| {
@@ -146,7 +145,7 @@ impl Worker {
         Ok(missing)
     }
 
-    /// Computes those of the `wanted` shards that are not there.
+    /// Computes the shards among `wanted` that have no table.
     pub fn compute(&mut self, wanted: Range<usize>, ui: &Ui) -> Result<Computed, ExtractError> {
         let all = wanted.len();
         let missing = self.missing(wanted)?;
@@ -180,7 +179,7 @@ impl Worker {
         Ok(done)
     }
 
-    /// Hands over the `wanted` shards with their part of the listing, some at a time.
+    /// Calls `take` with the `wanted` shards and their part of the listing, some at a time.
     fn for_each(
         &self,
         wanted: Range<usize>,
@@ -196,7 +195,7 @@ impl Worker {
     }
 }
 
-/// Notes what this worker computes with, where it is the first; an error where others compute other bits.
+/// Notes the maker of this worker if it is the first; an error if the first worker computes other bits.
 fn agree(dir: &RunDir, maker: &Maker) -> Result<(), ExtractError> {
     let path = dir.workers();
     let text = serde_json::to_vec(maker)?;
@@ -206,7 +205,7 @@ fn agree(dir: &RunDir, maker: &Maker) -> Result<(), ExtractError> {
         Err(error) => return Err(IoError::write(&path)(error).into()),
         Ok(()) => return Ok(()),
     }
-    // the other one may be writing it
+    // the first worker may be writing the file at this moment
     let mut others = None;
     for _ in 0..50 {
         others = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Maker>(&text).ok());
@@ -228,18 +227,18 @@ fn agree(dir: &RunDir, maker: &Maker) -> Result<(), ExtractError> {
             Err(ExtractError::Refused(format!("{text}; {way}")))
         }
         Some(_) => Ok(()),
-        // it was killed before it had written
+        // the first worker was killed before it had written the file
         None => Ok(atomic::write_bytes(&path, &text).map(|_| ())?),
     }
 }
 
-/// The version, the device and the kernels in words.
+/// The version, the device and the kernels as text.
 fn told(maker: &Maker) -> String {
     let kernels = maker.kernels.as_ref().map_or(String::new(), |kernels| format!(" with {kernels} kernels"));
     format!("by featurize {} on {}{kernels}", maker.version, maker.device)
 }
 
-/// Forgets what the workers of an earlier listing computed with.
+/// Forgets the maker that the workers of an earlier listing have noted.
 pub fn forget_workers(dir: &RunDir) -> Result<(), IoError> {
     let path = dir.workers();
     match std::fs::remove_file(&path) {
@@ -248,7 +247,7 @@ pub fn forget_workers(dir: &RunDir) -> Result<(), IoError> {
     }
 }
 
-/// Numbers in a row, as ranges.
+/// Groups consecutive numbers into ranges.
 fn runs(numbers: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for number in numbers {

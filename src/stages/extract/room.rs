@@ -7,8 +7,8 @@ use crate::memory::{self, Limit, NoRoom};
 use crate::plan::Plan;
 use crate::progress::{Ui, bytes};
 
-/// Returns the number of threads, at most `wanted`, for which there is memory where `auto` is written; an error where a
-/// number is written that does not fit. The longest table has `rows` rows.
+/// Returns the number of threads that fit into memory, at most `wanted`. If `runtime.threads` is set and does not fit,
+/// this is an error. The longest table has `rows` rows.
 pub fn threads(
     plan: &Plan,
     extractor: &Extractor,
@@ -37,7 +37,7 @@ pub fn threads(
     Err(refused(extractor, (needs, wanted), limit, (tables, rows)))
 }
 
-/// Names the key that asks for more memory than there is.
+/// Makes an error that names the key which asks for too much memory.
 fn refused(
     extractor: &Extractor,
     (needs, wanted): (Needs, usize),

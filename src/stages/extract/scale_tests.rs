@@ -1,4 +1,4 @@
-//! Listings that are too large to be held in memory: here those of more than 48 files.
+//! Listings that are too large for memory; in these tests, those of more than 48 files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::stages::scan::{Contents, Listing, Split};
 const YAML: &str = "version: 1\ninput: {root: data/fruits, split: {train: 'Training/**', test: 'Test/**'}, \
                     classes: [Banana, Lemon, Strawberry], limit_per_class: 11}\n\
                     extract: {shard_rows: 8, recipe: {size: 64}}\nruntime: {threads: 1}\noutput: {cache: none}\n";
-/// The run's folder of the process that is killed.
+/// The run folder of the process that is killed.
 const KILLED: &str = "FEATURIZE_TEST_KILLED";
 
 fn plan(yaml: &str, out: &Path) -> Plan {
@@ -60,7 +60,7 @@ fn a_listing_that_stays_in_the_store_gives_the_tables_of_one_that_is_held() {
     assert!(expected.len() > 8 && tables(&stored) == expected && manifest(&stored) == rows);
     let again = extract(&stored);
     assert!(again.computed.is_empty() && again.listing.stored.is_some());
-    // a table is gone: it is computed again, and the rest is found
+    // a missing table is computed again, and the other tables are found
     let lost = &stored.dir.parts()[4];
     let pictures = FeatureFile::open(lost).expect("opened").rows();
     std::fs::remove_file(lost).expect("removed");
@@ -68,7 +68,7 @@ fn a_listing_that_stays_in_the_store_gives_the_tables_of_one_that_is_held() {
     assert_eq!((done.timing.pictures, done.ok), (pictures, 66));
     assert!(tables(&stored) == expected && manifest(&stored) == rows);
     assert!(extract(&stored).computed.is_empty());
-    // another layout writes tables anew from what they hold
+    // with another layout, tables are rewritten from their own values
     let array = YAML.replace("{cache: none}", "{cache: none, layout: array}");
     let done = extract(&small(&array, stored.dir.root())).extracted.expect("extracted");
     assert_eq!((done.timing.pictures, done.ok), (0, 66));
@@ -108,7 +108,7 @@ fn the_process_that_is_killed() {
     }
 }
 
-/// All of a listing in memory.
+/// Returns the whole listing in memory.
 fn whole(listing: &Listing) -> Listing {
     let mut whole = Listing { classes: listing.classes.clone(), ..Listing::default() };
     let take = |part: &Listing| {
@@ -184,7 +184,7 @@ fn a_large_folder_that_is_listed_again_costs_its_changes_only() {
     };
     assert_eq!(scan(false).0, 72);
     assert_eq!(scan(true).0, 0, "nothing has changed");
-    // copied over itself, changed, new, gone
+    // one file copied over itself, one changed, one new, one deleted
     let bytes = |name: &str| std::fs::read(at(name)).expect("read");
     std::fs::write(at(&names[1]), bytes(&names[1])).expect("written");
     std::fs::write(at(&names[30]), bytes(&names[2])).expect("written");
@@ -226,7 +226,7 @@ fn other_files_before_and_behind_all_pictures_are_no_shards() {
     let options = Options { until: Some(StageId::Scan), ..Options::default() };
     let listed = pipeline::run(&stored, &options, &Ui::silent()).expect("listed").listing;
     assert_eq!(whole(&listed).aside, one.aside);
-    // a part is at most what a shard and a part of the gathering have
+    // a part has at most the pictures of one shard and of one part of the gathering
     let most = |listing: &Listing| {
         let parts = listing.parts();
         let files = parts.iter().map(|part| listing.part(part).expect("read").0).map(|one| one.len() + one.len_aside());
@@ -258,9 +258,9 @@ fn a_hundred_million_pictures_have_fewer_than_twenty_thousand_shards() {
     }
 }
 
-/// The driver's memory and time with 10 million files, whose features workers have computed:
-/// `cargo test --release --lib ten_million -- --ignored --nocapture`. It takes 5 GB of disk, and a quarter of an hour
-/// with the making and removing of the files; `FEATURIZE_TEST_FILES` makes fewer.
+/// Memory and time of the driver with 10 million files, whose features workers have computed: `cargo test --release
+/// --lib ten_million -- --ignored --nocapture`. It takes 5 GB of disk, and a quarter of an hour including the creation
+/// and deletion of the files; `FEATURIZE_TEST_FILES` makes fewer.
 #[test]
 #[ignore = "takes minutes and gigabytes"]
 fn ten_million_pictures_take_less_than_a_gigabyte_of_the_driver() {
@@ -298,9 +298,9 @@ fn ten_million_pictures_take_less_than_a_gigabyte_of_the_driver() {
     assert!(peak_memory_mb().is_none_or(|peak| peak < 1000));
 }
 
-/// Makes so many files, a thousand in each folder, from a few that have many names.
+/// Makes `count` files, a thousand in each folder, as hard links to a few.
 fn make(root: &Path, count: usize) {
-    // ext4 gives a file 65,000 names
+    // ext4 allows 65,000 hard links to a file
     const NAMES: usize = 50_000;
     let path = |i: usize| root.join(format!("{:05}/{i:012}.jpg", i / 1000));
     for i in 0..count {
@@ -312,7 +312,7 @@ fn make(root: &Path, count: usize) {
             number => std::fs::hard_link(path(i - number), path(i)).expect("linked"),
         }
     }
-    // a file of which the time is of just now has no stamp
+    // a file that was changed just now has no stamp
     std::thread::sleep(Duration::from_secs(3));
 }
 

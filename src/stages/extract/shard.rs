@@ -1,7 +1,8 @@
-//! Shards: how the listing is cut, what is kept of each, and how one is written.
+//! Shards: how the listing is cut into them, and how their tables and records are written.
 //!
-//! A table bears the hash of the settings, paths and contents that its numbers come from, and is found again by this
-//! id, whatever happens to the times of the files. Its bytes are those that any run over the same pictures would write.
+//! A table has as its id the hash of the settings, paths and contents that its features were computed from. By this id
+//! it is found again, even if the times of the files have changed. Any run over the same pictures writes the same
+//! bytes.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,9 +22,9 @@ use crate::plan::Plan;
 use crate::stages::scan::{Contents, Listing, Picture, Split, first_eight};
 use crate::store::{RunDir, fingerprint};
 
-/// Key of the metadata that says which pictures, with which settings, a table is of.
+/// Metadata key of a table's id: the hash of its pictures and settings.
 pub(super) const ID: &str = "featurize.shard";
-/// Key of the metadata that says with which labels, splits and layout it was written.
+/// Metadata key of the hash of the labels, splits and layout that the table was written with.
 pub(super) const FORM: &str = "featurize.form";
 
 /// The outcome of a picture.
@@ -47,7 +48,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// True when there are no features.
+    /// True if there are no features.
     pub fn is_failed(&self) -> bool {
         matches!(self, Outcome::Failed { .. })
     }
@@ -65,20 +66,20 @@ impl Outcome {
     }
 }
 
-/// The program and the machine that computed features: these are the same bits only where both are the same.
+/// The program and the machine that computed features. Features are bit-identical only if both are the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Maker {
     /// The version of featurize.
     pub version: String,
     pub device: String,
-    /// The instructions that computed the network, where the device is the CPU.
+    /// The instruction set with which the network was computed, where the device is the CPU.
     pub kernels: Option<String>,
 }
 
-/// The facts of a shard that the store keeps.
+/// The record of a shard in the store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
-    /// None of versions before it was noted.
+    /// None in records of versions that did not note it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maker: Option<Maker>,
     pub outcomes: Vec<Outcome>,
@@ -89,8 +90,8 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Returns the hash of `table`, if one was noted. Where two were noted, a run may have been killed before the
-    /// second table replaced the first.
+    /// Returns the hash of `table`, if one was noted. If two were noted, a run may have been killed before the second
+    /// table replaced the first.
     pub fn digest(&self, table: &Path) -> Result<Option<Digest>, IoError> {
         match &self.tables[..] {
             [] => Ok(None),
@@ -99,7 +100,7 @@ impl Kept {
         }
     }
 
-    /// Returns the hash of `table`; an error if no such table was written.
+    /// Returns the hash of `table`; an error if the record has no such hash.
     fn check(&self, table: &Path) -> Result<Digest, IoError> {
         let digest = io::digest(table)?;
         if self.tables.is_empty() || self.tables.contains(&digest) {
@@ -108,7 +109,7 @@ impl Kept {
         Err(IoError::Damaged { path: table.to_path_buf() })
     }
 
-    /// Writes it under the id of its shard.
+    /// Writes the record under the id of its shard.
     pub fn write(&self, dir: &RunDir, id: &str) -> Result<(), IoError> {
         sealed::write_compact(&dir.outcomes(id), self).map(|_| ())
     }
@@ -119,35 +120,36 @@ impl Kept {
 pub enum ShardFile {
     /// There is none: the features must be computed.
     Missing,
-    /// It has the features, but other labels or splits, or another layout.
+    /// The table has the features, but other labels, splits or another layout.
     Relabel,
     Done,
 }
 
-/// A run of the listing that becomes one table.
+/// A range of the listing that becomes one table.
 #[derive(Clone, Debug)]
 pub struct Shard {
     /// Its number: `features/part-<number>.parquet`.
     pub number: usize,
-    /// The place of its table; none for a worker, whose tables get their numbers from the run itself.
+    /// The path of its table; none for a worker, whose tables get their numbers from the run itself.
     pub place: Option<PathBuf>,
-    /// Which pictures of its part of the listing.
+    /// Its pictures in their part of the listing.
     pub rows: Range<usize>,
-    /// Hash of the settings and of the pictures' paths and contents; of sizes and times where contents are unknown.
+    /// Hash of the settings and of the pictures' paths and contents; of sizes and times instead where contents are
+    /// unknown.
     pub id: String,
     /// Hash of labels, splits and layout.
     pub form: String,
     pub file: ShardFile,
 }
 
-/// Most shards of a run, where `extract.shard_rows` is not written: a start looks at each.
+/// The most shards of a run where `extract.shard_rows` is not set: every start looks at each shard.
 const MOST: usize = 20_000;
 
-/// Most pictures of a shard, for a listing of so many. Twice as many are taken where there would be too many shards,
-/// while a table fits into the memory that a shard may take.
+/// The most pictures of a shard for a listing of `pictures`. It is doubled while there would be too many shards and a
+/// table still fits into the memory of a shard.
 pub fn most_rows(plan: &Plan, pictures: usize) -> usize {
     let (mut rows, room) = (plan.shard_rows(), plan.shard_room());
-    // a shard has three quarters of its most pictures
+    // on average a shard has three quarters of its most pictures
     while plan.pipeline.extract.shard_rows.is_none() && pictures / rows * 4 / 3 > MOST && 2 * rows <= room {
         rows *= 2;
     }
@@ -177,7 +179,8 @@ pub fn cut(plan: &Plan, listing: &Listing) -> Result<Vec<Shard>, ExtractError> {
     Ok(shards)
 }
 
-/// The shards with these pictures of a part of the listing, as a worker knows them: without a place.
+/// Returns shards with these pictures of a part of the listing, without the paths of their tables, as a worker has
+/// them.
 pub fn of_ranges(plan: &Plan, part: &Listing, ranges: Vec<Range<usize>>) -> Result<Vec<Shard>, ExtractError> {
     let settings = settings(plan)?;
     let form = fingerprint("form", &(plan.pipeline.output.layout, plan.columns().first(), &part.classes), &[])?;
@@ -195,13 +198,14 @@ pub fn settings(plan: &Plan) -> Result<String, serde_json::Error> {
 }
 
 impl Shard {
-    /// Where its table lies once it is written; `id` is that of the contents which were read.
+    /// The path of its table. `id` is computed from the contents that were read.
     pub fn table(&self, dir: &RunDir, id: &str) -> PathBuf {
         self.place.clone().unwrap_or_else(|| dir.moving(id))
     }
 }
 
-/// Borders after a path whose hash is 0 modulo half of `most`, never before half of `most` rows, always at `most`.
+/// Cuts after a path whose hash is 0 modulo half of `most`: not before half of `most` rows, and at the latest after
+/// `most` rows.
 pub fn ranges(pictures: &[Picture], most: usize) -> Vec<Range<usize>> {
     let least = most.div_ceil(2);
     let mut ranges = Vec::new();
@@ -221,8 +225,8 @@ pub fn ranges(pictures: &[Picture], most: usize) -> Vec<Range<usize>> {
     ranges
 }
 
-/// Whether one picture ends an archive that keeps its stored order, or the other begins one: no shard goes over such a
-/// border.
+/// Whether a shard must end between the two pictures, since an archive that keeps its stored order ends or begins
+/// there.
 fn parts(picture: &Picture, next: &Picture) -> bool {
     let ordered = |picture: &Picture| {
         let archive = picture.member.as_ref().map(|member| &member.archive);
@@ -253,7 +257,7 @@ fn form_of(base: &str, pictures: &[Picture]) -> String {
     hasher.finalize().to_hex()[..32].to_string()
 }
 
-/// Reads the facts of a shard, if it was written and is whole.
+/// Reads the record of a shard, if it was written and is intact.
 pub fn kept(dir: &RunDir, id: &str) -> Option<Kept> {
     let path = dir.outcomes(id);
     let unnoted = || Some(Kept { outcomes: sealed::read(&path).ok()?, ..Kept::default() });
@@ -278,10 +282,10 @@ pub fn judge(dir: &RunDir, shards: &mut [Shard], files: &BTreeMap<String, Existi
     }
 }
 
-/// The contents of a table that is written.
+/// The contents of a table to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Filled<'a> {
-    /// None where it is not known any more.
+    /// None where it is not known.
     pub maker: Option<&'a Maker>,
     pub outcomes: &'a [Outcome],
     /// The contents of each picture that was extracted.
@@ -290,7 +294,7 @@ pub struct Filled<'a> {
     pub rows: &'a [&'a [f32]],
 }
 
-/// Writes a table, and its record before the table takes its name; `old` is the hash of the table that it replaces.
+/// Writes a table, and its record before the table is renamed; `old` is the hash of the table that it replaces.
 pub fn write(
     plan: &Plan,
     listing: &Listing,
@@ -301,7 +305,7 @@ pub fn write(
     let mut pictures = listing.pictures[shard.rows.clone()].to_vec();
     pictures.iter_mut().zip(filled.contents).for_each(|(picture, &contents)| picture.contents = contents);
     let id = id(&settings(plan)?, &pictures);
-    // a table of 0.3.0 keeps its id, which was made of sizes and times
+    // a table of 0.3.0 keeps its id, which was computed from sizes and times
     let noted = !filled.contents.contains(&Contents::Unknown);
     let notes = pictures.iter().filter(|_| noted).map(|picture| Note::of(picture, picture.contents)).collect();
     let outcomes = filled.outcomes.to_vec();
@@ -331,7 +335,7 @@ pub fn write(
     Ok(())
 }
 
-/// Writes a table anew, with its own features and the current labels, splits and layout.
+/// Rewrites a table with the same features and the current labels, splits and layout.
 pub fn relabel(plan: &Plan, listing: &Listing, shard: &Shard) -> Result<(), ExtractError> {
     let path = shard.table(&plan.dir, &shard.id);
     let kept = kept(&plan.dir, &shard.id).unwrap_or_default();

@@ -1,10 +1,10 @@
-//! The feature tables that are there: which shard each is of, and how it gets its number.
+//! The existing feature tables: the shard of each, and how it gets its number.
 //!
-//! A table is known by the id of its shard, whatever its name. Whoever writes a table writes a commit record beside it,
-//! which holds the id, the form, the place and the size, so that no footer is opened to find it again. A worker leaves
-//! its tables in the store, under their ids. The run itself, of which there is one at a time, gives them their numbers,
-//! and notes in `.store/tables.json` which table has which. Tables without a note, of a version before or of a run that
-//! was killed at the wrong moment, are known by their footers.
+//! A table is identified by the id of its shard, whatever its name. A commit record is written beside each table; it
+//! holds the id, the form, the path and the size, so that the table is found without reading its footer. A worker
+//! leaves its tables in the store, under their ids. The run itself, of which there is one at a time, gives them their
+//! numbers and notes these in `.store/tables.json`. Tables without a record and a note, of an earlier version or of a
+//! killed run, are identified by their footers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,16 +20,16 @@ use crate::store::{Owner, RunDir};
 /// The commit record of a shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
-    /// The hash of the settings and of the pictures, with the contents that were read.
+    /// The hash of the settings and of the pictures, with their contents.
     pub id: String,
-    /// The same hash as it was when the pictures were listed: some of them may not have been read then.
+    /// The same hash as computed when the pictures were listed, when the contents of some may not have been known.
     pub listed: String,
     /// The hash of labels, splits and layout.
     pub form: String,
-    /// The table, relative to the run folder, and its size.
+    /// The path of the table, relative to the run folder, and its size.
     pub file: String,
     pub bytes: u64,
-    /// The table takes the place of another one of the same id, of which the size may be the same.
+    /// True while the table replaces another one of the same id, which may have the same size.
     pub replaces: bool,
 }
 
@@ -40,24 +40,25 @@ impl Commit {
     }
 }
 
-/// The tables that have their numbers.
+/// The tables that have numbers.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Placed {
     tables: Vec<Commit>,
 }
 
-/// A table that was found.
+/// A table that exists.
 #[derive(Clone, Debug)]
 pub struct Existing {
     pub path: PathBuf,
     pub form: String,
-    /// The id that its shard had when it was listed, where that is known.
+    /// The id that its shard had when it was listed, if known.
     listed: Option<String>,
-    /// Its commit record, where it has one of its own.
+    /// The path of its commit record, if it has one.
     record: Option<PathBuf>,
 }
 
-/// Every sound table of the run, by its id. A table of another run, or a copy under another name, is the user's.
+/// Finds every intact table of the run, by its id. A table of another run, or a copy under another name, is left to the
+/// user.
 pub fn find(dir: &RunDir) -> BTreeMap<String, Existing> {
     let mut tables = BTreeMap::new();
     for path in [dir.features(), dir.shards()].iter().flat_map(|folder| own(dir, folder, "parquet")) {
@@ -70,7 +71,7 @@ pub fn find(dir: &RunDir) -> BTreeMap<String, Existing> {
     let mut found = BTreeMap::new();
     for (commit, record) in committed.chain(placed.into_iter().map(|commit| (commit, None))) {
         let Commit { id, listed, form, file, bytes, replaces } = commit;
-        // a table that is on its way to its number lies in the store
+        // a table that is being renamed to its number lies in the store
         let places = [dir.moving(&id), dir.root().join(file)];
         let path = places.into_iter().find(|path| !replaces && tables.get(path) == Some(&bytes));
         if let Some(path) = path.filter(|_| !found.contains_key(&id) && dir.outcomes(&id).is_file()) {
@@ -86,7 +87,7 @@ pub fn find(dir: &RunDir) -> BTreeMap<String, Existing> {
     found
 }
 
-/// Gives shards with pictures that were not read when they were listed the ids that their tables bear.
+/// If pictures of a shard had not been read when they were listed, gives the shard the id of its table.
 pub fn name(shards: &mut [Shard], all: &BTreeMap<String, Existing>) {
     let by_listed = all.iter().filter_map(|(id, existing)| Some((existing.listed.as_deref()?, id)));
     let by_listed: BTreeMap<&str, &String> = by_listed.collect();
@@ -97,7 +98,7 @@ pub fn name(shards: &mut [Shard], all: &BTreeMap<String, Existing>) {
     }
 }
 
-/// Whether the table of a shard is there, for a worker: `known` are the commits by the ids of their shards.
+/// Whether the table of a shard exists, for a worker: `known` are the commits by the ids of their shards.
 pub fn is_there(dir: &RunDir, shard: &Shard, known: &BTreeMap<String, Commit>) -> bool {
     let own = sealed::read::<Commit>(&dir.commit(&shard.id)).ok();
     own.iter().chain(known.get(&shard.id)).any(|Commit { id, file, bytes, .. }| {
@@ -106,7 +107,7 @@ pub fn is_there(dir: &RunDir, shard: &Shard, known: &BTreeMap<String, Commit>) -
     })
 }
 
-/// Every commit, by the id of its shard and by the one that the shard was listed with.
+/// Every commit, by the id of its shard and by the id under which the shard was listed.
 pub fn commits(dir: &RunDir) -> BTreeMap<String, Commit> {
     let placed = sealed::read::<Placed>(&dir.tables()).unwrap_or_default().tables;
     let records = own(dir, &dir.shards(), "commit").into_iter().filter_map(|path| sealed::read::<Commit>(&path).ok());
@@ -114,26 +115,26 @@ pub fn commits(dir: &RunDir) -> BTreeMap<String, Commit> {
     all.flat_map(|commit| [(commit.listed.clone(), commit.clone()), (commit.id.clone(), commit)]).collect()
 }
 
-/// The files of a folder that the run may have written, with this ending, sorted.
+/// The files of a folder with this extension that the run may have written, sorted.
 fn own(dir: &RunDir, folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut files = dir.own_files(folder);
     files.retain(|path| path.extension().is_some_and(|end| end == ending));
     files
 }
 
-/// The id and the form of a table of this run, from its footer: what became of its pictures is written before it is.
+/// The id and the form of a table of this run, from its footer; none without a record, which is written before the
+/// table.
 pub fn read_ids(dir: &RunDir, path: &Path) -> Option<(String, String)> {
     let mut metadata = FeatureFile::open(path).ok()?.metadata();
     let ids = (metadata.remove(ID)?, metadata.remove(FORM)?);
     dir.outcomes(&ids.0).is_file().then_some(ids)
 }
 
-/// Brings the tables that are there to their numbers. A table on another number goes through the store, and the numbers
-/// are noted before it leaves it again: whatever is in the store is there, whatever the note says, so that a crash
-/// between two renames loses nothing.
+/// Renames the existing tables to their numbers. A table with another number is first moved to the store, the numbers
+/// are noted, and then it is moved to its new name: a table in the store is found whatever the note says, so that a
+/// crash between two renames loses nothing.
 ///
-/// Of `all` tables those go that are not among the `files` to keep, and those that cannot be read though the run has
-/// claimed them.
+/// Tables of `all` that are not among the `files` to keep are deleted, as are unreadable ones that the run has claimed.
 pub fn place(
     dir: &RunDir,
     shards: &mut [Shard],
@@ -156,7 +157,7 @@ pub fn place(
     }
     let kept: Vec<&Shard> = shards.iter().filter(there).collect();
     note(dir, &kept, files)?;
-    // the note says all that they said, and of tables that go they must say nothing any more
+    // the note replaces these records, which may name tables that are deleted below
     for record in all.values().filter_map(|existing| existing.record.as_ref()) {
         std::fs::remove_file(record).map_err(IoError::write(record))?;
     }
@@ -175,7 +176,7 @@ pub fn place(
     Ok(())
 }
 
-/// Notes the numbers of the tables of `shards`, of which those among `files` have the form that is noted there.
+/// Notes the numbers of the tables of `shards`; the form of a table among `files` is taken from there.
 fn note(dir: &RunDir, shards: &[&Shard], files: &BTreeMap<String, Existing>) -> Result<(), IoError> {
     let entry = |shard: &&Shard| {
         let path = shard.table(dir, &shard.id);
@@ -193,8 +194,8 @@ fn note(dir: &RunDir, shards: &[&Shard], files: &BTreeMap<String, Existing>) -> 
     sealed::write_compact(&dir.tables(), &placed).map(|_| ())
 }
 
-/// Notes all tables and removes what is kept of shards that are no more, and the commit records, which say no more than
-/// the note.
+/// Notes all tables, and deletes the records of shards that no longer exist and the commit records, which repeat the
+/// note.
 pub fn sweep(dir: &RunDir, shards: &[Shard]) -> Result<(), IoError> {
     note(dir, &shards.iter().collect::<Vec<_>>(), &BTreeMap::new())?;
     let known: BTreeSet<PathBuf> = shards.iter().map(|shard| dir.outcomes(&shard.id)).collect();

@@ -1,4 +1,4 @@
-//! Runs that were killed, or made by an earlier version, go on with the tables that are there.
+//! Runs that were killed, or made by an earlier version, continue with the existing tables.
 
 use super::*;
 use crate::config;
@@ -28,7 +28,7 @@ fn a_table_that_was_not_replaced_before_the_run_was_killed_is_the_one_that_is_co
     run(&plan, &mut listing, &options, &ui).expect("extracted");
     let id = &shard::cut(&plan, &listing).expect("one shard")[0].id;
     let mut kept = shard::kept(&plan.dir, id).expect("written");
-    // another split was about to be written, and is not asked for any more
+    // a killed run was about to write another split, which is not asked for any more
     kept.tables.push("f".repeat(64));
     kept.write(&plan.dir, id).expect("written");
     let (done, files) = run(&plan, &mut listing, &options, &ui).expect("reused");
@@ -53,7 +53,7 @@ fn a_run_of_before_contents_were_noted_is_taken_as_it_is() {
     resolve(&plan, &mut again, &ui).expect("read").remember();
     assert_eq!(again, listing);
     assert_eq!(run(&plan, &mut again, &options, &ui).expect("reused").0.timing.pictures, 0);
-    // the same as 0.3.0 left it: ids of sizes and times, a bare list of outcomes
+    // the same store as 0.3.0 wrote it: ids from sizes and times, a bare list of outcomes
     let noted = shard::cut(&plan, &listing).expect("shards");
     let bare = shard::cut(&plan, &listed).expect("shards");
     for (noted, shard) in noted.iter().zip(&bare) {

@@ -18,7 +18,7 @@ use crate::plan::Plan;
 use crate::progress::StageLine;
 use crate::stages::scan::{Contents, Listing};
 
-/// Seconds of work, summed over the threads; `wall` is what the clock says.
+/// Seconds of each step, summed over the threads; `wall` is the elapsed time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
     pub read: f64,
@@ -26,7 +26,7 @@ pub struct Timing {
     pub prepare: f64,
     pub forward: f64,
     pub write: f64,
-    /// Reading and packing the weights, before the first picture; part of `wall`.
+    /// Reading and packing the weights before the first picture; part of `wall`.
     #[serde(default)]
     pub load: f64,
     pub wall: f64,
@@ -48,7 +48,7 @@ impl AddAssign for Timing {
 }
 
 impl Timing {
-    /// Pictures a second, once the weights were there.
+    /// Pictures per second, without the time to load the weights.
     pub fn rate(&self) -> f64 {
         self.pictures as f64 / (self.wall - self.load).max(1e-9)
     }
@@ -61,11 +61,11 @@ pub struct Place<'a> {
     /// The network, where it is loaded already.
     pub extractor: Option<&'a Extractor>,
     pub way: Way,
-    /// The number of threads that is asked for; there may be memory for fewer.
+    /// The number of threads that is asked for; memory may allow fewer.
     pub threads: usize,
 }
 
-/// Computes the pictures that the tables in `filling` lack. Whatever ends it early, the rows that have come in are
+/// Computes the pictures that the tables in `filling` lack. If the run is interrupted or fails, the computed rows are
 /// kept.
 pub fn run(
     plan: &Plan,
@@ -105,7 +105,7 @@ pub fn run(
         settled
     };
     let (times, result) = stream.features(through, see, |_, features| Ok(features), take);
-    // rows are left over only where the user stopped the run, or where it failed
+    // rows are left only if the user stopped the run or it failed
     filling.keep();
     let timing = Timing {
         read: times.read,
@@ -131,7 +131,7 @@ mod tests {
     use crate::stages::extract::tests::bananas;
     use std::collections::BTreeMap;
 
-    /// Runs the shipped bananas and the tables that come out, by name.
+    /// Runs over the shipped bananas; returns the tables by name.
     fn tables(way: Way) -> BTreeMap<String, Vec<u8>> {
         let (_out, plan, listing) = bananas("shard_rows: 4");
         let ui = Ui::silent();

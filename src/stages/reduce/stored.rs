@@ -10,7 +10,7 @@ use crate::learn::reduction::{Projection, Reduction};
 use crate::learn::scale::{Normalizer, Scaler, StandardScaler};
 use crate::store::{OutputFile, RunDir};
 
-/// The file of a reduction of that kind.
+/// The file of a reduction of this kind.
 fn path(dir: &RunDir, kind: Kind) -> PathBuf {
     dir.fitted(kind.word())
 }
@@ -68,7 +68,7 @@ pub fn save(dir: &RunDir, reduction: &Reduction) -> Result<OutputFile, IoError> 
 
 const SPECTRUM: [&str; 3] = ["explained_variance", "explained_variance_ratio", "singular_values"];
 
-/// The fitted reduction of a run; the classifier's card calls its file `file`.
+/// Reads the fitted reduction of a run; `file` is its file name in the classifier's card.
 pub fn open(dir: &RunDir, file: &str) -> Result<Reduction, ReduceError> {
     let kind = Kind::ALL.into_iter().find(|kind| path(dir, *kind).ends_with(file));
     let kind = kind.ok_or_else(|| ReduceError::Unknown { file: file.to_string() })?;

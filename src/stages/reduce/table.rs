@@ -1,5 +1,5 @@
-//! `reduced.parquet`: rows reduced and written a row group at a time, so that memory holds one of them however many
-//! rows there are.
+//! `reduced.parquet`: rows are reduced and written one row group at a time, so that memory holds a single row group
+//! whatever the number of rows.
 
 use std::path::Path;
 
@@ -16,18 +16,18 @@ use crate::table::{Dtype, FeatureMatrix};
 
 /// Bytes of features in a row group.
 const GROUP: usize = 64 << 20;
-/// Column chunks in the file: each takes some bytes of the footer, which readers keep in memory.
+/// The most column chunks in the file: each takes some bytes of the footer, which readers keep in memory.
 const CHUNKS: usize = 50_000;
 
-/// Rows of a group, of `rows` rows of `columns`: groups of [`GROUP`] bytes, larger ones where those would make too many
-/// chunks.
+/// Rows of a row group, for a table of `rows` × `columns`: row groups have [`GROUP`] bytes, or more where that would
+/// make too many column chunks.
 fn group_rows(rows: usize, columns: usize) -> usize {
     let by_bytes = GROUP / (size_of::<f32>() * columns.max(1));
     let groups = (CHUNKS / columns.max(1)).max(1);
     by_bytes.max(rows.div_ceil(groups)).min(rows).max(1)
 }
 
-/// Writes every row of `input`, through `reduction`, under `columns`.
+/// Writes every row of `input`, reduced by `reduction`, with the column names `columns`.
 pub fn write(
     path: &Path,
     input: &Input,
@@ -42,8 +42,8 @@ pub fn write(
     })
 }
 
-/// Writes the rows that `fill` hands over, `most` of them to a row group; the blocks that they come in do not change
-/// the file.
+/// Writes the rows that `fill` hands over, `most` of them to a row group; the file does not depend on the blocks in
+/// which the rows are handed over.
 fn in_groups(
     path: &Path,
     most: usize,

@@ -1,24 +1,24 @@
-//! The network in a dozen blocks at most, found by the names of its layers or by the sizes of their maps.
+//! Divides the network into at most a dozen blocks, by the names of its layers or by the sizes of their feature maps.
 //!
 //! Libraries name layers differently: `layer2.0.conv1` (torchvision), `blocks.2.1.bn` (timm), `conv3_block1_1_conv` or
-//! `conv2d_17` (Keras). Blocks are runs of equal beginnings of names where that gives a handful of them, each of about
-//! one size of map; else runs of equal size.
+//! `conv2d_17` (Keras). A block is a sequence of layers whose names have the same prefix, if that gives a handful of
+//! blocks, each with maps of about one size; else a sequence of layers with maps of the same size.
 
 use crate::models::graph::Op;
 use crate::models::{Graph, LayerId, Shape};
 use crate::network_plan::NetworkPlan;
 
-/// The most blocks, without the input.
+/// The most blocks, not counting the input.
 const MOST: usize = 12;
-/// The most sizes of maps, in octaves, that a block may have that is found by names.
+/// The most sizes of maps, in octaves, in a block that was found by names.
 const OCTAVES: usize = 3;
 
-/// A run of layers.
+/// A sequence of layers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
-    /// The common beginning of its layers' names, or that of the first and of the last layer.
+    /// The common prefix of its layers' names, or the prefixes of the first and of the last layer.
     pub name: String,
-    /// True of the picture that the network is given.
+    /// True for the input picture of the network.
     pub is_input: bool,
     /// The shape of its output for one picture.
     pub shape: Shape,
@@ -34,14 +34,14 @@ pub struct Block {
     pub tapped: bool,
 }
 
-/// A block in the making: its layers and the beginnings of their names.
+/// A block while it is built: its layers and the prefixes of their names.
 struct Run<'a> {
     first: &'a str,
     last: &'a str,
     layers: Vec<LayerId>,
 }
 
-/// The input and the blocks that are needed for the features.
+/// The input, and the blocks that are needed to compute the features.
 pub fn of(backbone: &NetworkPlan) -> Vec<Block> {
     let (graph, taps) = (&backbone.graph, backbone.layer_ids());
     let needed = graph.needed_for(&taps);
@@ -57,7 +57,7 @@ pub fn of(backbone: &NetworkPlan) -> Vec<Block> {
         (false, true) => coarse,
         (false, false) => {
             let merged = by_size(graph, fine);
-            // names that begin alike from end to end, as those of Keras' MobileNetV3
+            // all names have a common prefix, as in Keras' MobileNetV3
             if merged.len() < 3 { by_size(graph, runs(graph, &used, 3)) } else { merged }
         }
     };
@@ -93,7 +93,7 @@ fn beginning(name: &str, depth: usize) -> &str {
     &name[..end.map_or(name.len(), |(at, _)| at)]
 }
 
-/// Runs of layers whose names begin alike. Layers without weights belong to the run before them.
+/// Sequences of layers whose names have the same prefix. Layers without weights belong to the sequence before them.
 fn runs<'a>(graph: &'a Graph, layers: &[LayerId], depth: usize) -> Vec<Run<'a>> {
     let mut alike: Vec<Run> = Vec::new();
     for &id in layers {
@@ -119,7 +119,7 @@ fn runs<'a>(graph: &'a Graph, layers: &[LayerId], depth: usize) -> Vec<Run<'a>> 
     runs
 }
 
-/// The longer side of a layer's output, of tokens that of their square; 1 for a vector.
+/// The longer side of a layer's output; for tokens, the side of their square; 1 for a vector.
 fn side(graph: &Graph, id: LayerId) -> usize {
     match graph.layer(id).shape {
         Shape::Map { h, w, .. } => h.max(w),
@@ -128,7 +128,7 @@ fn side(graph: &Graph, id: LayerId) -> usize {
     }
 }
 
-/// The number of different sizes that the maps of some layers have, counted in octaves.
+/// The number of different sizes of the layers' maps, counted in octaves.
 fn octaves(graph: &Graph, layers: &[LayerId]) -> usize {
     let mut sizes: Vec<u32> = layers.iter().map(|&id| (side(graph, id) as f64).log2().round() as u32).collect();
     sizes.sort_unstable();
@@ -136,8 +136,8 @@ fn octaves(graph: &Graph, layers: &[LayerId]) -> usize {
     sizes.len()
 }
 
-/// Merges neighbouring runs whose maps have sizes of one octave. A branch whose maps still have the size before belongs
-/// to the block in which it ends.
+/// Merges neighbouring sequences whose maps have sizes of one octave. A branch that begins with maps of the previous
+/// size belongs to the block in which it ends.
 fn by_size<'a>(graph: &Graph, runs: Vec<Run<'a>>) -> Vec<Run<'a>> {
     let octave = |run: &Run| run.layers.last().map_or(0, |&id| (side(graph, id) as f64).log2().round() as u32);
     let mut merged: Vec<(u32, Run)> = Vec::new();
@@ -176,7 +176,7 @@ mod tests {
                 assert!(blocks.last().is_some_and(|last| last.tapped && last.shape == backbone.taps[0].map), "{name}");
                 let work: f64 = blocks.iter().map(|block| block.work).sum();
                 assert!((work - 1.0).abs() < 1e-9, "{name}: {work}");
-                // the maps get smaller, never larger
+                // maps never get larger from block to block
                 let sides: Vec<usize> =
                     blocks.iter().map(|b| if let Shape::Map { h, .. } = b.shape { h } else { 1 }).collect();
                 assert!(sides.windows(2).all(|pair| pair[0] >= pair[1]), "{name}: {sides:?}");

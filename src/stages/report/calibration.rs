@@ -1,4 +1,4 @@
-//! The calibration of the classifier: whether its confidence is as high as its accuracy.
+//! The calibration of the classifier: how well its confidence agrees with its accuracy.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::formatting::{percent, plural};
 use crate::learn::metrics::Metrics;
 use crate::stages::evaluate::Calibrated;
 
-/// The diagram and its summary; none without a prediction.
+/// The reliability diagram and its summary; none without a prediction.
 pub fn section(test: &Metrics, calibrated: Option<&Calibrated>) -> Option<Value> {
     let chart = calibration::draw(&test.calibration, "Share of right predictions by confidence")?;
     let sums = test.calibration.iter().filter_map(|bin| Some((bin.count as f64, bin.count as f64 * bin.confidence?)));

@@ -1,5 +1,5 @@
-//! Accuracy against coverage, which shows the gain of keeping only reliable predictions, and the pictures that
-//! are of no known class.
+//! Accuracy against coverage, which shows how much is gained by keeping only confident predictions, and the pictures
+//! that are of no known class.
 
 use serde_json::{Value, json};
 
@@ -27,14 +27,14 @@ pub fn section(predictions: &[Prediction]) -> Option<Value> {
     Some(json!({"summary": summary.trim_end(), "chart": chart.inline()}))
 }
 
-/// The share of predictions that is kept, and the share of these that is right, at every confidence that there is.
+/// Pairs of coverage and accuracy of the kept predictions, for each distinct confidence as the threshold.
 fn curve(predictions: &[Prediction]) -> Vec<(f64, f64)> {
     let mut all: Vec<(f64, bool)> = predictions.iter().map(|one| (one.confidence, one.is_right())).collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0));
     let (mut points, mut right) = (Vec::new(), 0);
     for (i, &(confidence, is_right)) in all.iter().enumerate() {
         right += usize::from(is_right);
-        // those of equal confidence are kept together
+        // predictions of equal confidence are kept together
         if all.get(i + 1).is_none_or(|next| next.0 < confidence) {
             points.push(((i + 1) as f64 / all.len() as f64, right as f64 / (i + 1) as f64));
         }
@@ -42,7 +42,7 @@ fn curve(predictions: &[Prediction]) -> Vec<(f64, f64)> {
     points
 }
 
-/// A sentence about the pictures that are far from the train pictures; empty where distances are not known.
+/// A sentence about the pictures that are far from the train pictures; empty where distances were not measured.
 fn strangers(predictions: &[Prediction]) -> String {
     let told: Vec<(bool, bool)> = predictions.iter().filter_map(|one| Some((one.known?, one.is_right()))).collect();
     let unknown = told.iter().filter(|(known, _)| !known).count();

@@ -1,4 +1,4 @@
-//! The data of a report, read from the run folder and from the outcome, before any text or chart is made of them.
+//! The data of a report, read from the run folder and from the outcome, before text and charts are made from them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -28,7 +28,7 @@ use crate::stages::train::Trained;
 #[derive(Clone, Debug, Default)]
 pub struct ReportData {
     pub title: String,
-    /// The settings of the run in words: name and value.
+    /// The settings of the run: name and value as text.
     pub ran: Vec<(&'static str, String)>,
     /// When the run was computed, and the command that computes it again.
     pub provenance: Provenance,
@@ -50,14 +50,15 @@ pub struct ReportData {
     pub train_accuracy: Option<f64>,
     /// The predictions for the test pictures.
     pub predictions: Vec<Prediction>,
-    /// Whether each test picture without a copy in train was classified correctly; none where no picture has a copy.
+    /// For each test picture without a copy in train, whether it was classified correctly; none where no picture has a
+    /// copy.
     pub without_copies: Option<Vec<bool>>,
     /// Every row on the first two components.
     pub points: Vec<Point>,
     /// Files without features.
     pub troubles: Vec<Trouble>,
     pub seconds: Vec<(StageId, f64)>,
-    /// The most memory of each stage, in MB.
+    /// The peak memory of each stage, in MB.
     pub memory: Vec<(StageId, u64)>,
     /// The network, block by block.
     pub blocks: Vec<Block>,
@@ -66,14 +67,14 @@ pub struct ReportData {
     pub samples: usize,
 }
 
-/// The prediction for a picture.
+/// The prediction of a picture.
 #[derive(Clone, Debug)]
 pub struct Prediction {
     pub path: String,
     pub label: String,
     pub predicted: String,
     pub confidence: f64,
-    /// Whether it counts as of a known class; none where distances are not known.
+    /// Whether it counts as of a known class; none where distances were not measured.
     pub known: Option<bool>,
 }
 
@@ -93,7 +94,7 @@ pub struct Trouble {
     pub path: String,
     /// True for a picture that could not be read; false for a file that a rule left out.
     pub failed: bool,
-    /// The word of the manifest for the reason.
+    /// The kind of the reason, as in the manifest.
     pub kind: String,
     pub reason: String,
 }
@@ -112,7 +113,7 @@ impl ReportData {
             sizes: [Split::Train, Split::Test].map(|split| listing.len_of(split)),
             extracted: outcome.extracted.clone(),
             selected: outcome.selected.clone(),
-            // columns that are only scaled are no components
+            // columns that are only scaled are not components
             reduced: outcome.reduced.clone().filter(|reduced| reduced.kind != reduce::Kind::Scale),
             trained: outcome.trained.clone(),
             train_accuracy: outcome.evaluated.as_ref().and_then(|evaluated| evaluated.train_accuracy),
@@ -143,7 +144,7 @@ impl ReportData {
         Ok(data)
     }
 
-    /// The word for the score of the selection.
+    /// The name of the score that `select` ranked by.
     pub fn score_name(&self) -> &'static str {
         match self.selected.as_ref().and_then(|selected| selected.score) {
             Some(config::Score::FClassif) => "F",
@@ -156,7 +157,7 @@ fn predictions(path: &Path) -> Result<Vec<Prediction>, IoError> {
     let table = Columns::read(path, &["path", "label", "split", "predicted", "confidence", "known"])?;
     let [paths, labels, splits, predicted] = ["path", "label", "split", "predicted"].map(|name| table.texts(name));
     let (paths, labels, splits, predicted) = (paths?, labels?, splits?, predicted?);
-    // an earlier version had no distances
+    // versions before 0.4 wrote no distances
     let known = table.flags("known").ok();
     let rows = paths.into_iter().zip(labels).zip(splits).zip(predicted.into_iter().zip(table.reals("confidence")?));
     let test = rows.enumerate().filter(|(_, (((_, _), split), _))| split.as_deref() == Some(Split::Test.word()));
@@ -167,7 +168,7 @@ fn predictions(path: &Path) -> Result<Vec<Prediction>, IoError> {
     Ok(read.collect())
 }
 
-/// Whether each prediction is right for a picture that was compared with others and has no copy in train.
+/// Whether the prediction is right, for each picture that was compared with others and has no copy in train.
 fn without_copies(path: &Path, predictions: &[Prediction]) -> Result<Vec<bool>, IoError> {
     let table = Columns::read(path, &["path", "duplicate_in_train"])?;
     let rows = table.texts("path")?.into_iter().zip(table.texts("duplicate_in_train")?);
@@ -207,7 +208,7 @@ fn troubles(path: &Path) -> Result<Vec<Trouble>, IoError> {
     Ok(troubles.collect())
 }
 
-/// The steps from the features to the classifier, each with the number of values that it gives for a picture.
+/// The steps from the features to the classifier, each with the number of values that it outputs for a picture.
 fn steps(plan: &Plan, outcome: &Outcome) -> Vec<Step> {
     let step = |name, detail: String, width| Step { name, detail, width };
     let mut steps = vec![step("features", feature_kind(plan).into(), plan.width())];
@@ -300,13 +301,13 @@ fn reduction(settings: &config::Reduce) -> String {
     scale.into_iter().chain(pca).chain(svd).collect::<Vec<_>>().join("; ")
 }
 
-/// The description of the weights, with the hash of their file. Random weights have no hash; their seed is in the
-/// description.
+/// The description of the weights, with the hash of their file. Random weights have no hash; the description has their
+/// seed.
 fn weights(described: &str, id: &str) -> String {
     if id.len() == 64 { format!("{described}, SHA-256 {id}") } else { described.to_string() }
 }
 
-/// The classifier that was kept, described in full where it was the only one.
+/// The classifier that was kept, with all of its settings if it was the only one.
 fn classifier(settings: &config::Train, trained: &Trained) -> String {
     match settings.classifiers().as_slice() {
         [config::Classifier::Mlp(mlp)] => perceptron(mlp, trained),

@@ -1,4 +1,4 @@
-//! Data quality on the page: labels in doubt, copies, outliers, each with its pictures.
+//! Data quality on the page: labels in doubt, copies and outliers, each with its pictures.
 
 use serde_json::{Value, json};
 
@@ -10,8 +10,8 @@ use crate::stages::compare::{Compared, GROUPS, Group, NEAR, Outlier, Picture, SA
 /// Longer side of a picture in this section, in pixels. It is small, since there are many.
 pub const LONGEST: usize = 112;
 
-/// Makes the section of the result of the comparison. `picture` gives the JPEG of a path, or none when it cannot be
-/// read any more. Labels are mentioned when `labelled` is true.
+/// Makes the section from the result of the comparison. `picture` returns the JPEG of the picture at a path, or none
+/// when it cannot be read any more. Labels are mentioned if `labelled` is true.
 pub fn section<E>(
     found: &Compared,
     labelled: bool,
@@ -36,7 +36,7 @@ pub fn section<E>(
         }
         let more = group.size.saturating_sub(group.members.len());
         let more = (more > 0).then(|| format!("and {} more", count(more)));
-        // in bold where it reaches over both splits or over several labels
+        // the title is bold if the group has pictures of both splits or of several labels
         let (title, bad) = title(group);
         groups.push(json!({"title": title, "bad": bad, "cards": cards, "more": more}));
     }
@@ -94,7 +94,7 @@ fn described(found: &Summary) -> String {
     )
 }
 
-/// A warning that the scores are too good; none when no test picture has a copy in train.
+/// A warning that the scores are too high; none when no test picture has a copy in train.
 pub fn leak(found: &Summary) -> Option<String> {
     if found.leaks == 0 {
         return None;

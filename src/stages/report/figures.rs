@@ -1,5 +1,5 @@
-//! `report.figures`: the charts of the page as SVG and PNG files for slides and papers, with light colours and the
-//! style and legend inside.
+//! `report.figures`: the charts of the page as SVG and PNG files for slides and papers, in light colours, with style
+//! and legend in the file.
 
 use super::charts::{Chart, WIDTH, calibration, colours, escape, histogram, lines, matrix, network, scatter, spectrum};
 use super::data::ReportData;
@@ -11,18 +11,18 @@ use crate::progress::Ui;
 use crate::stages::train::Trained;
 use crate::store::{CHARTS, OutputFile};
 
-/// The size of the SVG over the units of the chart, and the pixels of the PNG for each unit of that size.
+/// SVG pixels for each unit of the chart, and PNG pixels for each SVG pixel.
 const SCALE: f64 = 1.5;
 const PIXELS: f32 = 2.0;
 /// The white margin around a chart.
 const MARGIN: f64 = 12.0;
-/// Columns of the legend, the height of its rows, the most classes that it names, and the size of its letters.
+/// Columns of the legend, the height of its rows, the most classes that it names, and its font size.
 const COLUMNS: usize = 3;
 const ROW: f64 = 18.0;
 const NAMED: usize = 60;
 const LETTERS: f32 = 12.0;
 
-/// Writes every chart that the run has to `figures/`.
+/// Writes every chart for which the run has data to `figures/`.
 pub fn write(plan: &Plan, data: &ReportData, ui: &Ui) -> Result<Vec<OutputFile>, ReportError> {
     let mut files = Vec::new();
     for (name, chart) in charts(data) {
@@ -73,12 +73,12 @@ pub fn histogram(data: &ReportData) -> Option<Chart> {
     let selected = data.selected.as_ref()?;
     let name = data.score_name();
     let title = format!("Columns by {name}: kept and dropped");
-    // the threshold is about the variance, not about another score
+    // the threshold is one of the variance and not of another score
     let least = (name == "variance").then_some(selected.threshold);
     histogram::draw(&data.columns, least, name, &title)
 }
 
-/// Adds the marks of the classes below a chart.
+/// Adds a legend of the classes' marks below a chart.
 fn with_legend(mut chart: Chart, classes: &[String]) -> Chart {
     let shown = &classes[..classes.len().min(NAMED)];
     let wide = chart.width / COLUMNS as f64;
@@ -102,7 +102,7 @@ fn with_legend(mut chart: Chart, classes: &[String]) -> Chart {
     chart
 }
 
-/// The chart as an SVG file with namespace, size, style and a white background.
+/// The chart as an SVG file with XML namespace, size, style and a white background.
 fn standalone(chart: &Chart) -> String {
     let Chart { width, height, title, marks } = chart;
     let (w, h) = (WIDTH.max(*width) + 2.0 * MARGIN, height + 2.0 * MARGIN);

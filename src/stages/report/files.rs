@@ -13,15 +13,14 @@ use crate::image::data_uri;
 const LISTED: usize = 50;
 /// Longer side of a picture in this section, in pixels, twice the size that the page shows.
 pub const LONGEST: usize = 96;
-/// The kind of files whose readable part is shown.
+/// The kind of files whose decodable part is shown.
 const TRUNCATED: &str = "truncated";
 
 fn status(failed: bool) -> &'static str {
     if failed { "failed" } else { "skipped" }
 }
 
-/// The section of a run; none when every file has features. `picture` gives a JPEG of the part of a file that can be
-/// decoded.
+/// The section of a run; none when every file has features. `picture` returns a JPEG of the decodable part of a file.
 pub fn section<E>(
     data: &ReportData,
     mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
@@ -35,7 +34,7 @@ pub fn section<E>(
     let rest = rows.len().saturating_sub(LISTED);
     let mut row = |trouble: &&Trouble| {
         let Trouble { path, failed, kind, reason } = trouble;
-        // the readable part of the picture
+        // the decodable part of the picture
         let shown = if kind == TRUNCATED { picture(path)? } else { None };
         let source = shown.map(|jpeg| data_uri(&jpeg));
         Ok(json!({"status": status(*failed), "path": path, "reason": reason, "source": source}))
@@ -70,7 +69,7 @@ fn summary(failed: usize, skipped: usize) -> String {
     format!("{}. The table manifest.parquet lists every file.", parts.join(", "))
 }
 
-/// The meaning of a kind of the manifest; none for a kind that this version does not know.
+/// The meaning of a kind of the manifest; none for a kind that this version does not have.
 fn meaning(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "empty" => "no bytes in the file",

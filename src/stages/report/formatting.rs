@@ -47,7 +47,7 @@ pub fn number(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
 }
 
-/// The form of a word that goes with `n` things: `was` with one, `were` with others.
+/// The form of a word for `n` things: `one` for 1, else `others`, as `was` and `were`.
 pub fn form<'a>(n: usize, one: &'a str, others: &'a str) -> &'a str {
     if n == 1 { one } else { others }
 }
@@ -74,7 +74,7 @@ pub fn size(sides: &[usize]) -> String {
     sides.join(" × ")
 }
 
-/// The options of the decoder.
+/// The options of the decoder as text.
 pub fn decoding(options: &DecodeOptions) -> String {
     let exif = match options.exif {
         Exif::Apply => "turned as EXIF says",
@@ -98,7 +98,7 @@ pub fn decoding(options: &DecodeOptions) -> String {
     words.join(", ")
 }
 
-/// The steps of a recipe, in their order.
+/// The steps of a recipe as text, in their order.
 pub fn recipe(recipe: &Recipe) -> String {
     let [height, width] = recipe.size;
     let filter = match recipe.filter {

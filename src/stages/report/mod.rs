@@ -1,7 +1,7 @@
-//! `report`: one HTML file about the run, without script and without network.
+//! `report`: one HTML file about the run, which needs no script and no network access.
 //!
 //! `data` reads the results of the stages, `page` makes sections of text, numbers and `charts` from them, and the
-//! template `report.html` lays them out.
+//! template `report.html` arranges these.
 
 mod blocks;
 mod calibration;
@@ -46,9 +46,9 @@ use data::ReportData;
 use page::page;
 use samples::Beside;
 
-/// The template of the page. Its name makes the engine escape every value.
+/// The template of the page. The engine escapes every value, since the name ends in `.html`.
 const TEMPLATE: (&str, &str) = ("report.html", include_str!("report.html"));
-/// The style sheets of the page and of the charts; the charts are also written as files of their own.
+/// The style sheets of the page and of the charts; the charts are also written to files of their own.
 const STYLE: (&str, &str) = ("report.css", include_str!("report.css"));
 const CHART_STYLE: (&str, &str) = ("chart.css", include_str!("charts/chart.css"));
 
@@ -75,7 +75,7 @@ pub enum ReportError {
     Interrupted(#[from] Interrupted),
 }
 
-/// Writes `report.html` about the results of the stages before.
+/// Writes `report.html` about the results of the other stages.
 pub fn run(
     plan: &Plan,
     settings: &config::Report,
@@ -95,7 +95,7 @@ pub fn run(
     let picture = |path: &str, longest: usize| decoded(path, decoding, longest);
     let shown = |path: &str| picture(path, samples::LONGEST);
     let samples = if data.predictions.is_empty() {
-        // of a large listing the first part with pictures
+        // of a large listing, only the first part that has pictures
         let parts = outcome.listing.parts();
         let mut parts = parts.iter().map(|part| outcome.listing.part(part));
         let part = parts.find(|part| part.as_ref().map_or(true, |(part, _)| !part.pictures.is_empty())).transpose()?;
@@ -130,23 +130,23 @@ pub fn run(
     Ok((Reported { bytes, quality: summary }, files))
 }
 
-/// The predictor of the run, where it tells at the cost of a prediction where it looked. A report does without heat
-/// maps where its weights or its device are gone.
+/// The predictor of the run, if its network gives heat maps for the cost of a prediction. If its weights or its device
+/// are missing, the report has no heat maps.
 fn looking(plan: &Plan) -> Option<Predictor> {
     let device = predictor::device(&plan.dir, None).ok()?;
     let predictor = Predictor::of_run(&plan.dir, None, &device).ok()?;
     (predictor.method() == Some(Method::Activation)).then_some(predictor)
 }
 
-/// The JPEG of a heat map of the class that was predicted for `picture`.
+/// The JPEG of the heat map of the predicted class of `picture`.
 pub fn heat(predictor: &Predictor, picture: &RgbImage, prediction: &Prediction) -> Option<Vec<u8>> {
     let class = predictor.classes().iter().position(|class| *class == prediction.predicted)?;
     let (seen, heat) = predictor.explain(picture, class).ok()??;
     thumbnail(&heat.over(&seen), samples::LONGEST).ok()
 }
 
-/// A page about the predictions for labelled pictures; `picture` gives the JPEG of a path with a longer side of so many
-/// pixels, and `heat` that of a heat map.
+/// A page about the predictions for labelled pictures. `picture` returns the JPEG of the picture at a path, with a
+/// longer side of the given number of pixels, and `heat` that of its heat map.
 pub fn scored(
     title: String,
     scored: Scored,
@@ -177,7 +177,7 @@ fn render(page: serde_json::Value) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    // names of files and classes: whole, shortened, shortened on one line, and inside an attribute
+    // names of files and classes: in full, shortened, shortened on one line, and inside an attribute
     environment.add_filter("name", |name: String| Value::from_safe_string(names::breakable(&name)));
     environment.add_filter("short", |name: String, most: usize| {
         Value::from_safe_string(names::breakable(&names::shortened(&name, most)))

@@ -1,20 +1,20 @@
 //! Names of files and classes on the page: their line breaks, and their short forms.
 //!
-//! A line breaks after `/`, `_` and `-` and before the `.` of an ending, where `<wbr>` says so, and never inside a
-//! word. A long row of letters and figures, such as a hash, is no word and may break into pieces. `<bdi>` keeps a name
-//! that runs from right to left from turning the text beside it.
+//! A line may break after `/`, `_` and `-` and before the `.` of an extension, where `<wbr>` is written, but not inside
+//! a word. A long sequence of letters and digits, such as a hash, may break into pieces. `<bdi>` keeps a name that is
+//! written from right to left from changing the order of the text beside it.
 
 use std::borrow::Cow;
 
 use super::charts::escape;
 use crate::terminal::printable;
 
-/// The longest word that stays whole, in characters.
+/// The longest word that is not broken, in characters.
 const WORD: usize = 18;
 /// The most characters of a piece of a longer word.
 const PIECE: usize = 12;
 
-/// The HTML of a name. The folders of a path follow one another from left to right in every script.
+/// The HTML of a name. The folders of a path are in order from left to right in every script.
 pub fn breakable(name: &str) -> String {
     let name = printable(name);
     if !name.contains(runs_left) || !name.contains('/') {
@@ -24,7 +24,7 @@ pub fn breakable(name: &str) -> String {
     format!("<bdi dir=\"ltr\">{}</bdi>", folders.join("/<wbr>"))
 }
 
-/// True for a letter of Hebrew, Arabic and other scripts that run from right to left.
+/// True for a letter of Hebrew, Arabic and other scripts written from right to left.
 fn runs_left(c: char) -> bool {
     let blocks = [
         '\u{590}'..='\u{8ff}',
@@ -109,7 +109,7 @@ mod tests {
             ("model v1.5", "model v1.5"),
             ("folder/", "folder/"),
             ("", ""),
-            // a hash breaks into equal pieces: 32 figures and letters into three
+            // a hash of 32 digits and letters breaks into three equal pieces
             ("000bec180eb18c7604dcecc8fe0dba07.jpg", "000bec180eb<wbr>18c7604dcec<wbr>c8fe0dba07<wbr>.jpg"),
             // the combining mark stays with its letter
             ("aaaaaaaaae\u{301}aaaaaaaaa", "aaaaaaaaae\u{301}<wbr>aaaaaaaaa"),
@@ -134,7 +134,7 @@ mod tests {
         let html =
             "<bdi dir=\"ltr\"><bdi>Test</bdi>/<wbr><bdi>\u{5ea}\u{5e4}</bdi>/<wbr><bdi>0_<wbr>1<wbr>.jpg</bdi></bdi>";
         assert_eq!(breakable("Test/\u{5ea}\u{5e4}/0_1.jpg"), html);
-        // a class is shown in its own direction
+        // the name of a class has its own direction of writing
         assert_eq!(breakable("\u{5ea}\u{5e4}"), "<bdi>\u{5ea}\u{5e4}</bdi>");
     }
 

@@ -1,7 +1,7 @@
-//! The page as the template gets it: each section with its text, numbers and charts, or none where the run has no data
-//! for it.
+//! The data for the template of the page: each section with its text, numbers and charts, or none where the run has no
+//! data for it.
 //!
-//! A new section is a key and a link in [`page`], and a block of the same id in `report.html`.
+//! A new section needs a key and a link in [`page`], and a block of the same id in `report.html`.
 
 use serde_json::{Value, json};
 
@@ -12,11 +12,11 @@ use super::provenance::Provenance;
 use super::{calibration, coverage, figures, scores, timing};
 use crate::stages::train::{Scored, Trained};
 
-/// The most classes that are listed openly; a longer list is folded.
+/// The longest list of classes that is shown unfolded.
 const OPEN: usize = 40;
 
-/// The page of the report data. `samples` are the pictures to show, `quality` is the section of the comparison of
-/// pictures, `files` that of the files without features.
+/// The data of the page. `samples` are the pictures to show, `quality` is the section of the comparison of pictures,
+/// `files` that of the files without features.
 pub fn page(data: &ReportData, samples: Value, quality: Option<Value>, files: Option<Value>) -> Value {
     let [light, dark] = colours::variables();
     let (scores, timing, training, counts) =
@@ -121,7 +121,7 @@ fn tiles(data: &ReportData) -> Vec<Value> {
 
 fn ran(data: &ReportData) -> Value {
     let Provenance { date, file, yaml, command } = &data.provenance;
-    // the drawing of the network and of the steps that follow it
+    // the chart of the network and of the steps that follow it
     let network = inline(network::draw(&data.blocks, &data.steps, "The network and what follows it"));
     json!({"values": data.ran, "network": network, "date": date, "file": file, "yaml": yaml, "command": command})
 }
@@ -170,7 +170,7 @@ fn training(data: &ReportData) -> Option<Value> {
     Some(json!({"values": values, "compared": compared(trained), "loss": loss, "validation": validation}))
 }
 
-/// The classifiers that were compared in folds, the best first.
+/// The classifiers that were compared in cross-validation, the best first.
 fn compared(trained: &Trained) -> Option<Value> {
     let mut all: Vec<&Scored> = trained.candidates.iter().collect();
     match trained.auto {
@@ -248,7 +248,7 @@ fn columns(data: &ReportData) -> Option<Value> {
         "dropped": n, "chart": inline(figures::histogram(data)), "note": spread(data)}))
 }
 
-/// The range of the scores of the kept columns, and the number of columns that have no place in the histogram.
+/// The range of the scores of the kept columns, and the number of columns that the histogram leaves out.
 fn spread(data: &ReportData) -> String {
     let mut kept: Vec<f64> =
         data.columns.iter().filter(|(score, kept)| *kept && score.is_finite()).map(|one| one.0).collect();

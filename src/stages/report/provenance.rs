@@ -15,7 +15,7 @@ pub struct Provenance {
     /// The name of the YAML file, and its whole text.
     pub file: String,
     pub yaml: String,
-    /// For a POSIX shell, in the folder where the run was started.
+    /// The command for a POSIX shell, in the folder where the run was started.
     pub command: String,
 }
 
@@ -34,14 +34,14 @@ impl Provenance {
     }
 }
 
-/// The time at which the last stage of the page was committed; the present time where no record has it.
+/// The time at which the last stage before the report was committed; the present time where no record exists.
 fn computed(plan: &Plan, outcome: &Outcome) -> SystemTime {
     let records = outcome.seconds.iter().map(|(stage, _)| plan.dir.record(*stage));
     let written = records.filter_map(|record| std::fs::metadata(record).and_then(|file| file.modified()).ok());
     written.max().unwrap_or_else(SystemTime::now)
 }
 
-/// The command line of a run: its file, its folder where it is not the usual one, and the `--set` overrides.
+/// The command line of a run: its file, its output folder where it is not the default, and the `--set` overrides.
 fn command(file: &Path, out: Option<&Path>, sets: &[String]) -> String {
     let mut line = format!("featurize run {}", argument(file));
     line.extend(out.map(|out| format!(" --out {}", argument(out))));
@@ -49,13 +49,13 @@ fn command(file: &Path, out: Option<&Path>, sets: &[String]) -> String {
     line
 }
 
-/// A path as an argument that is not mistaken for an option.
+/// A path as a shell word that is not mistaken for an option.
 fn argument(path: &Path) -> String {
     let text = path.to_string_lossy();
     if text.starts_with('-') { quoted(&format!("./{text}")) } else { quoted(&text) }
 }
 
-/// The text as one word of a shell.
+/// The text as one word of a shell, quoted if necessary.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
     if !text.is_empty() && text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }

@@ -1,5 +1,5 @@
-//! Chooses the pictures that the page shows, those of the test split with their predictions, and puts their bytes into
-//! the page.
+//! Chooses the pictures that the page shows: those of the test split with their predictions, with their bytes in the
+//! page.
 
 use std::collections::BTreeMap;
 
@@ -26,17 +26,17 @@ struct Choice {
     right: Vec<usize>,
 }
 
-/// The pictures beside a mistake that explain it.
+/// Explanations that are shown beside a mistake.
 #[derive(Clone, Copy)]
 pub struct Beside<'a> {
-    /// The nearest train pictures of mistakes.
+    /// The train pictures nearest to each mistake.
     pub explained: &'a [Explained],
-    /// The JPEG of a heat map: where the classifier looked.
+    /// Returns the JPEG of a heat map, which shows where the classifier looked.
     pub heat: &'a dyn Fn(&Prediction) -> Option<Vec<u8>>,
 }
 
 impl Beside<'_> {
-    /// Adds them to a mistake.
+    /// Adds the explanations to a mistake.
     fn add<E>(
         &self,
         prediction: &Prediction,
@@ -55,8 +55,8 @@ impl Beside<'_> {
     }
 }
 
-/// `count` test pictures in all, as far as there are so many; `picture` gives the JPEG of a path, none when it cannot
-/// be read any more.
+/// At most `count` test pictures; `picture` returns the JPEG of the picture at a path, or none when it cannot be read
+/// any more.
 pub fn predicted<E>(
     predictions: &[Prediction],
     count: usize,
@@ -102,7 +102,7 @@ pub fn predicted<E>(
     Ok(json!({"title": "Test pictures", "about": about, "groups": groups}))
 }
 
-/// The sentence about heat maps and nearest pictures, as far as some picture has them; empty without any.
+/// The sentence about heat maps and nearest pictures, if some picture has them; else empty.
 fn beside_a_mistake(groups: &[Value]) -> &'static str {
     let pictures = || groups.iter().flat_map(|group| group["pictures"].as_array().into_iter().flatten());
     let heat = pictures().any(|one| !one["heat"].is_null());
@@ -118,7 +118,7 @@ fn beside_a_mistake(groups: &[Value]) -> &'static str {
     }
 }
 
-/// `count` of all pictures, where no prediction can be shown.
+/// `count` of all pictures, for a page without predictions.
 pub fn gallery<E>(
     pictures: &[(&str, Option<&str>)],
     count: usize,
@@ -147,8 +147,8 @@ pub fn gallery<E>(
     Ok(json!({"title": "Pictures", "about": about, "groups": groups}))
 }
 
-/// A picture with its captions, its bytes as a `data:` address. The confidence is rounded as scikit-learn and pandas
-/// print it (0.9996 is `1.00`), and the width of the bar is 0 to 100.
+/// A picture with its captions, and its bytes as a `data:` URL. The confidence is rounded as scikit-learn and pandas
+/// print it (0.9996 is `1.00`); the width of the bar is 0 to 100.
 fn sample(prediction: &Prediction, jpeg: &[u8]) -> Value {
     let Prediction { path, label, predicted, confidence, .. } = prediction;
     let (two, bar) = (format!("{confidence:.2}"), format!("{:.0}", 100.0 * confidence));
@@ -163,8 +163,8 @@ impl Prediction {
     }
 }
 
-/// Half of the room for mistakes, a quarter for close calls, the rest for others; room that one does not need, the next
-/// may take.
+/// Half of the places are for mistakes, a quarter for close calls, the rest for other predictions; places that one
+/// group does not need go to the next.
 fn choose(predictions: &[Prediction], count: usize) -> Choice {
     let (mut right, mut wrong): (Vec<usize>, Vec<usize>) =
         (0..predictions.len()).partition(|&i| predictions[i].is_right());
@@ -183,8 +183,8 @@ fn choose(predictions: &[Prediction], count: usize) -> Choice {
     Choice { wrong, uncertain, right: others }
 }
 
-/// `count` of `among`, class by class in turn; within a class by the hash of the path, which is neither the folder's
-/// order nor chance. `of` gives class and path.
+/// Chooses `count` indices of `among`, class by class in turn, and within a class by the hash of the path, so that the
+/// choice is reproducible and independent of the folder's order. `of` returns class and path.
 fn spread<'a>(of: impl Fn(usize) -> (&'a str, &'a str), among: &[usize], count: usize) -> Vec<usize> {
     let mut queues: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for &i in among {
@@ -207,19 +207,19 @@ pub struct Thumbnails<'a> {
 }
 
 impl<'a> Thumbnails<'a> {
-    /// The number of the run's pictures.
+    /// Thumbnails of the pictures of a run.
     pub fn new(plan: &'a Plan, listing: &'a Listing) -> Self {
         let memory = DecodeMemory::new(plan.pipeline.decode_memory());
         Self { listing, pipeline: &plan.pipeline, recipe: &plan.backbone.recipe, memory }
     }
 
-    /// The picture at `path`, its longer side `longest` pixels at most; none when it is not there or cannot be read any
+    /// The picture at `path`, its longer side at most `longest` pixels; none when it is missing or cannot be read any
     /// more.
     pub fn of(&self, path: &str, decoding: &DecodeOptions, longest: usize) -> Option<Vec<u8>> {
         thumbnail(&*self.whole(path, decoding)?, longest).ok()
     }
 
-    /// The same, not made smaller.
+    /// The picture at `path` in its own size; none as in [`of`](Self::of).
     pub fn whole(&self, path: &str, decoding: &DecodeOptions) -> Option<Shown> {
         let picture = self.listing.find(path)?;
         let source = Listed::new(self.pipeline, std::slice::from_ref(&*picture));
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_confidence_is_rounded() {
-        // as scikit-learn and pandas print it: to the nearest of two decimals, and not to the next below
+        // rounded to the nearest of two decimals as scikit-learn and pandas print it, not rounded down
         let told = [0.9996, 0.9949, 0.996, 0.5, 0.126, 0.004].map(|confidence| {
             let one =
                 Prediction { path: "a.jpg".into(), label: "a".into(), predicted: "a".into(), confidence, known: None };

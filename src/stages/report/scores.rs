@@ -1,5 +1,5 @@
-//! The scores of the classifier: the numbers, the confusion matrix, the classes that are mixed up, the scores of each
-//! class.
+//! The scores of the classifier: the numbers, the confusion matrix, the confused pairs of classes, and the scores of
+//! each class.
 
 use serde_json::{Value, json};
 
@@ -8,13 +8,13 @@ use super::data::ReportData;
 use super::formatting::{count, form, number, percent, plural};
 use crate::learn::metrics::{Metrics, wilson};
 
-/// The most classes for which the matrix is a table with numbers and every class has its row openly.
+/// The most classes for which the matrix is a table with numbers and the scores of the classes are unfolded.
 const FEW: usize = 25;
 /// The most classes for which the cells of that table have their full size.
 const WIDE: usize = 15;
-/// Rows of the lists that replace a large table.
+/// Rows of the lists of pairs and classes beside a large matrix, which is a chart.
 const LISTED: usize = 15;
-/// Rows of the list beside a matrix that shows every pair already.
+/// Rows of the list of pairs beside a small matrix, which shows every pair already.
 const BESIDE: usize = 8;
 
 /// The section of a run; none without scores of a test split.
@@ -28,7 +28,7 @@ pub fn section(data: &ReportData) -> Option<Value> {
     let classes = classes(scores, names);
     let hardest = if few { Vec::new() } else { hardest(scores, &classes) };
     let mut pairs = pairs(scores, names);
-    // the matrix of two classes shows both pairs by itself
+    // the matrix of two classes already shows both pairs
     let listed = match names.len() {
         0..=2 => 0,
         3..=FEW => BESIDE,
@@ -42,9 +42,9 @@ pub fn section(data: &ReportData) -> Option<Value> {
         "more_pairs": more_pairs, "hardest": hardest, "classes": classes, "averages": averages(scores)}))
 }
 
-/// The widest windows, in pixels, that do not show the whole table: with the cells of a phone, and with those of a
-/// screen. The constants are the widths that the style sheet gives to the names of the rows and to the space around the
-/// table.
+/// The widest windows, in pixels, in which part of the table is cut off: with cells of the size for phones, and of the
+/// size for screens. The constants are the widths that the style sheet gives to the row names and to the space around
+/// the table.
 fn cut(classes: &[String]) -> [usize; 2] {
     let n = classes.len();
     let longest = classes.iter().map(|name| name.chars().count()).max().unwrap_or(0);
@@ -92,12 +92,12 @@ fn numbers(scores: &Metrics, data: &ReportData) -> Vec<Value> {
     all
 }
 
-/// A number with its name and a note on it.
+/// A number with its name and a note about it.
 pub fn named_number(name: &str, value: String, note: &str) -> Value {
     json!({"name": name, "value": value, "note": note})
 }
 
-/// The strength of a cell's colour, 0 to 1. Numbers are readable even on the strongest colour.
+/// The opacity of a cell's colour, 0 to 1. Numbers are readable on the strongest colour.
 pub fn shade(share: f64) -> f64 {
     0.06 + 0.58 * share
 }
@@ -112,7 +112,7 @@ fn table(scores: &Metrics, classes: &[String]) -> Vec<Value> {
             }
             let share = n as f64 / total as f64;
             let (shade, tip) = (shade(share), format!("{name}, predicted {other}: {n} ({})", percent(share)));
-            // one decimal is for the tip: a cell is small
+            // a cell is too small for decimals; the tooltip has one
             json!({"count": count(n as usize), "share": format!("{:.0}\u{202f}%", 100.0 * share),
                 "shade": format!("{shade:.2}"), "kind": if truth == predicted { "hit" } else { "miss" }, "tip": tip})
         });
@@ -121,8 +121,8 @@ fn table(scores: &Metrics, classes: &[String]) -> Vec<Value> {
     rows.collect()
 }
 
-/// Every pair of classes that was mixed up, the most frequent first; among equals by the larger share of the class,
-/// then by the order of the classes.
+/// Every confused pair of classes, the most frequent first; of equally frequent ones, by the share of the class, then
+/// by the order of the classes.
 fn pairs(scores: &Metrics, classes: &[String]) -> Vec<Value> {
     let mut found = Vec::new();
     for (truth, row) in scores.confusion_matrix.iter().enumerate() {
@@ -149,7 +149,7 @@ fn classes(scores: &Metrics, names: &[String]) -> Vec<Value> {
     rows.map(|(name, s)| class(name, [s.precision, s.recall, s.f1_score], s.support as usize)).collect()
 }
 
-/// Classes with pictures, by rising F1.
+/// Classes that have pictures, by ascending F1.
 fn hardest(scores: &Metrics, classes: &[Value]) -> Vec<Value> {
     let mut order: Vec<usize> =
         (0..classes.len().min(scores.per_class.len())).filter(|&i| scores.per_class[i].support > 0).collect();

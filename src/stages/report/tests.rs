@@ -1,4 +1,4 @@
-//! The whole page of invented runs.
+//! The whole page of made-up runs.
 
 mod layout;
 
@@ -38,7 +38,7 @@ fn backbone(model: &str) -> NetworkPlan {
     NetworkPlan::new(model, row, Origin::Random(0), row.recipe.clone(), &[], Features::default()).expect("built")
 }
 
-/// Metrics of a confusion matrix; the parts that the page only prints need not be true.
+/// Metrics of a confusion matrix; numbers that the page only prints are arbitrary.
 fn scores(confusion_matrix: Vec<Vec<u64>>, predictions: &[Prediction]) -> Metrics {
     let support: u64 = confusion_matrix.iter().flatten().sum();
     let right: u64 = (0..confusion_matrix.len()).map(|i| confusion_matrix[i][i]).sum();
@@ -96,7 +96,7 @@ fn extracted(ok: usize) -> Extracted {
     }
 }
 
-/// A run over `classes` with `each` test pictures a class, of which a share of `wrong` is taken for the next class.
+/// A run over `classes` with `each` test pictures a class; a share of `wrong` of them is predicted as the next class.
 fn run(classes: &[&str], each: usize, wrong: f64) -> ReportData {
     let n = classes.len();
     let mut confusion = vec![vec![0u64; n]; n];
@@ -202,7 +202,7 @@ fn troubles() -> Vec<Trouble> {
     skipped.chain(failed).collect()
 }
 
-/// An invented result of the comparison of the pictures of `data`.
+/// A made-up result of the comparison of the pictures of `data`.
 fn quality(data: &ReportData) -> Option<Compared> {
     let picture = |point: &Point| Picture {
         path: point.path.clone(),
@@ -373,7 +373,7 @@ fn a_classifier_without_curves_and_a_table_without_components_have_their_section
     let trained = data.trained.as_mut().expect("trained");
     (trained.kind, trained.description) = ("knn".into(), "knn, k 5, cosine".into());
     (trained.loss_curve, trained.validation_scores, trained.epochs) = (vec![], vec![], 0);
-    // a scaling alone has no plane to draw on; 25,088 columns are a flattened map
+    // scaling alone gives no components for a scatter plot; 25,088 columns are a flattened map
     (data.reduced, data.points) = (None, vec![]);
     data.columns = (0..25_088).map(|i| (1e-6 + noise(i), noise(i + 77) > 0.5)).collect();
     data.selected = Some(Selected { kept: 12_544, of: 25_088, outranked: 12_544, ..Selected::default() });

@@ -15,7 +15,7 @@ pub fn section(data: &ReportData) -> Option<Value> {
     }
     let stages: Vec<_> = data.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect();
     let most = data.memory.iter().map(|(_, peak)| *peak).max().unwrap_or(0).max(1) as f64;
-    // the most memory, and the width of its bar
+    // the peak memory, and the width of its bar
     let memory = |name: &str| {
         let (_, peak) = data.memory.iter().find(|(stage, _)| stage.name() == name)?;
         Some([format!("{} MB", count(*peak as usize)), format!("{:.2}", 100.0 * *peak as f64 / most)])
@@ -28,7 +28,7 @@ pub fn section(data: &ReportData) -> Option<Value> {
         "extraction": extraction, "note": note}))
 }
 
-/// Stages or steps with their parts of the whole; the width of a bar is 0 to 100.
+/// Stages or steps with their shares of the total; the width of a bar is 0 to 100.
 fn parts(all: &[(&'static str, f64)], memory: impl Fn(&str) -> Option<[String; 2]>) -> Vec<Value> {
     let total: f64 = all.iter().map(|(_, seconds)| seconds).sum();
     let part = |&(name, seconds): &(&'static str, f64)| {
@@ -61,7 +61,7 @@ fn verdict(extracted: &Extracted, steps: &[(&'static str, f64)], work: f64) -> S
     let timing = &extracted.timing;
     let cpu = extracted.device.starts_with("cpu");
     if !cpu {
-        // one thread feeds the device, so the wall time less the forward time is the time that the device was idle
+        // one thread feeds the device, so the device was idle for the wall time less the forward time
         let busy = (timing.forward / timing.wall).min(1.0);
         if busy >= 0.8 {
             return format!("The device was busy {} of the time: the network is the bottleneck.", percent(busy));

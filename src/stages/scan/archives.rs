@@ -15,7 +15,7 @@ use crate::pictures::source::Failure;
 use crate::pictures::source::archive::{self, Form, ListError, Met};
 use crate::progress::{Interrupted, StageLine, Ui};
 
-/// The meaning of `input.root`.
+/// The kind of source that `input.root` names.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Root {
     /// Files in a folder.
@@ -29,14 +29,14 @@ pub enum Root {
 /// An archive or a table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct File {
-    /// The beginning of the keys of its pictures: its path below the root's folder.
+    /// The prefix of its pictures' keys: its path below the root's folder.
     key: String,
     path: PathBuf,
     form: Form,
 }
 
 impl File {
-    /// Where it lies.
+    /// The path of its file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -46,7 +46,7 @@ impl File {
 #[derive(Debug)]
 pub enum ArchiveError {
     Interrupted(Interrupted),
-    /// The key that does not fit what was found, and why.
+    /// The key that contradicts the files, and why.
     Wrong(&'static str, String),
 }
 
@@ -56,11 +56,10 @@ impl From<Interrupted> for ArchiveError {
     }
 }
 
-/// The endings, for error texts.
+/// The extensions, for error texts.
 const ENDINGS: &str = "`.tar`, `.tar.gz`, `.tar.zst`, `.zip`, `.parquet` or `.arrow`";
 
-/// Finds out what the root is. Other files that lie beside the archives go into `found`; the run's own folder is
-/// skipped.
+/// Determines the kind of the root. Other files beside the archives go into `found`; the run's own folder is skipped.
 pub fn root(input: &Input, run_dir: Option<&Path>, found: &mut Found) -> Result<Root, ArchiveError> {
     let wrong = |text: String| Err(ArchiveError::Wrong("input.root", text));
     let shown = input.root.display();
@@ -106,8 +105,8 @@ pub fn root(input: &Input, run_dir: Option<&Path>, found: &mut Found) -> Result<
     Ok(Root::Archives(files))
 }
 
-/// Returns the folder that the keys of the pictures of a root count from: the root itself, the folder of an archive, or
-/// the part of a pattern that is none.
+/// Returns the folder to which the keys of a root's pictures are relative: the root itself, the folder of an archive,
+/// or the part of a glob before its first wildcard.
 pub fn base(root: &Path) -> PathBuf {
     if root.is_dir() {
         return root.to_path_buf();
@@ -119,8 +118,7 @@ pub fn base(root: &Path) -> PathBuf {
     root.iter().take_while(|part| literal(part)).collect()
 }
 
-/// Finds the archives and tables below a folder that match the pattern, where there is one, sorted as their pictures
-/// are.
+/// Finds the archives and tables below a folder that match the glob, if there is one, in the order of their pictures.
 fn below(
     folder: &Path,
     pattern: Option<&Path>,
@@ -168,13 +166,13 @@ fn below(
             }
         }
     }
-    // in the order of the keys of their pictures
+    // in the order of their pictures' keys
     files.sort_by_cached_key(|file| format!("{}/", file.key));
     Ok(files)
 }
 
-/// Lists the pictures in the archives. Those of archives with random access are sorted by path, the others keep their
-/// order.
+/// Lists the pictures in the archives. Pictures of archives with random access are sorted by path, others keep their
+/// stored order.
 pub fn walk(files: &[File], input: &Input, line: &StageLine, found: &mut Found) -> Result<(), ArchiveError> {
     if input.parquet.is_some() && !files.iter().any(|file| file.form.is_table()) {
         let text = "it names columns of Parquet and Arrow files, and `input.root` has none".to_string();
@@ -239,7 +237,7 @@ fn take(file: &File, met: Vec<Met>, split: Result<Option<Split>, &'static str>, 
     }
 }
 
-/// Lists the pictures in an archive or a table that a command was given; `shown` is its name for the user.
+/// Lists the pictures in an archive or a table that was an argument of a command; `shown` is its name for the user.
 pub fn named(path: &Path, form: Form, shown: &str, columns: &PictureColumns) -> Result<Vec<NamedFile>, Interrupted> {
     let ui = Ui::silent();
     let met = match archive::list(path, form, columns, &mut |_| ui.check()) {
@@ -267,7 +265,7 @@ pub fn named(path: &Path, form: Form, shown: &str, columns: &PictureColumns) -> 
     Ok(all)
 }
 
-/// Splits that Hugging Face knows, with its words for them, which differ a little from those of folders. After
+/// The words by which Hugging Face recognises splits, which differ a little from those for folders. After
 /// `SPLIT_KEYWORDS` of `datasets/data_files.py` (Apache-2.0).
 const SPLITS: [(Role, &[&str]); 3] = [
     (Role::Train, &["train", "training"]),
@@ -275,8 +273,7 @@ const SPLITS: [(Role, &[&str]); 3] = [
     (Role::Test, &["test", "testing", "eval", "evaluation"]),
 ];
 
-/// The split that a folder or the name of a file tells: `data/train-00000-of-00003.parquet`,
-/// `test/data-00000-of-00001.arrow`.
+/// The split in the name of a folder or a file: `data/train-00000-of-00003.parquet`, `test/data-00000-of-00001.arrow`.
 fn split_word(key: &str) -> Option<Role> {
     let (folders, name) = key.rsplit_once('/').unwrap_or(("", key));
     let word = |text: &str| {
@@ -286,8 +283,8 @@ fn split_word(key: &str) -> Option<Role> {
     word(folders).or_else(|| word(name))
 }
 
-/// Returns the split of each file, or the reason why a table takes no part. Tables have the splits that their names
-/// tell, where one is train and another is not.
+/// Returns the split of each file, or the reason why a table is left out. Tables have the splits of their names if one
+/// of them is train and another is not.
 fn splits(files: &[File]) -> Vec<Result<Option<Split>, &'static str>> {
     let roles: Vec<Option<Role>> =
         files.iter().map(|file| split_word(&file.key).filter(|_| file.form.is_table())).collect();

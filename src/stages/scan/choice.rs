@@ -1,7 +1,8 @@
-//! Chooses the pictures that take part: by `classes` and `limit_per_class`, and by the draw of the test split.
+//! Chooses the pictures that are used: by `classes`, `limit_per_class`, and the random draw of the test split.
 //!
-//! A choice depends on all candidates: which classes there are, and which lots are the smallest. So all of them are
-//! counted before one is taken. They are counted and taken part by part, since they may be too many for the memory.
+//! The choice depends on all candidates: on their classes, and on the smallest hashes of each class. Hence all
+//! candidates are counted before the first is taken. Both happen part by part, since there may be too many for the
+//! memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,20 +15,20 @@ use crate::config::{self, Input, Label, suggest};
 /// A class and a split.
 type Group = (Option<Arc<str>>, Split);
 
-/// The facts of all candidates that the choice among them depends on. Candidates are counted part by part.
+/// The facts about all candidates that the choice depends on, collected part by part.
 #[derive(Debug, Default)]
 pub struct Census {
     counts: BTreeMap<Group, usize>,
     /// Whether a candidate has a split already.
     has_splits: bool,
-    /// The lots of each class, where pictures are drawn.
+    /// The lots (hashes) of each class, where the test split is drawn.
     lots: BTreeMap<Option<Arc<str>>, Vec<u128>>,
     /// The first path.
     first: Option<String>,
 }
 
 impl Census {
-    /// Counts candidates whose classes are assigned.
+    /// Counts candidates that have their classes.
     pub fn add(&mut self, rules: &Rules, found: &Found) {
         let draw = rules.draw();
         for candidate in &found.candidates {
@@ -44,7 +45,7 @@ impl Census {
 }
 
 /// Puts a fraction of each class into test: the pictures with the smallest hash of seed and path, so that a new picture
-/// moves at most one other.
+/// moves at most one other picture.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draw {
     pub fraction: f64,
@@ -52,7 +53,7 @@ pub(super) struct Draw {
 }
 
 impl Draw {
-    /// The half of the hash that comes first.
+    /// The lot of a picture: half of a hash of the seed and the path.
     fn lot(self, path: &str) -> u128 {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.seed.to_le_bytes()).update(path.as_bytes());
@@ -60,31 +61,31 @@ impl Draw {
         u128::from_be_bytes(std::array::from_fn(|i| hash.as_bytes()[i]))
     }
 
-    /// How many of a class are in test.
+    /// The number of test pictures of a class of `of` pictures.
     fn tests(self, of: usize) -> usize {
         let most = of.saturating_sub(1);
         ((of as f64 * self.fraction).round() as usize).clamp(1.min(most), most)
     }
 
-    /// The largest lot that is in test; none where no picture is.
+    /// The largest lot that is in test; none if no picture is.
     fn border(self, mut lots: Vec<u128>) -> Option<u128> {
         let last = self.tests(lots.len()).checked_sub(1)?;
         Some(*lots.select_nth_unstable(last).1)
     }
 }
 
-/// Pictures that stay on one side of a split.
+/// Pictures that must be on the same side of a split.
 #[derive(Clone, Copy, Debug)]
 pub struct Lot<'a> {
     /// The first of their paths.
     pub path: &'a str,
     pub label: Option<&'a str>,
-    /// How many they are.
+    /// The number of pictures.
     pub pictures: usize,
 }
 
-/// Puts `fraction` of the pictures of each class into test, as the draw of single pictures does: the lots with the
-/// smallest hash. A lot stays in train where more than half of its pictures would be too many.
+/// Puts `fraction` of the pictures of each class into test, as the draw of single pictures does: the groups with the
+/// smallest hash. A group stays in train if more than half of its pictures would exceed the fraction.
 pub fn draw(fraction: f64, seed: u64, lots: &[Lot]) -> Vec<Split> {
     let draw = Draw { fraction, seed };
     let mut classes: BTreeMap<Option<&str>, Vec<(u128, usize)>> = BTreeMap::new();
@@ -109,25 +110,25 @@ pub fn draw(fraction: f64, seed: u64, lots: &[Lot]) -> Vec<Split> {
 /// The largest lot of each class that is in test.
 type Borders = BTreeMap<Option<Arc<str>>, Option<u128>>;
 
-/// The choice of the pictures that take part: `classes`, `limit_per_class` and the draw of the test split.
+/// The choice of the pictures that are used: by `classes`, `limit_per_class` and the draw of the test split.
 pub struct Choice<'a> {
     input: &'a Input,
     pub classes: Vec<String>,
-    /// None where no picture is drawn.
+    /// None where no test split is drawn.
     borders: Option<(Draw, Borders)>,
     counts: BTreeMap<Group, usize>,
-    /// Pictures that were taken so far.
+    /// Pictures taken so far.
     taken: BTreeMap<Group, usize>,
 }
 
 impl<'a> Choice<'a> {
-    /// The choice among all candidates, which were counted.
+    /// The choice among all candidates after they were counted.
     pub fn of(rules: &Rules<'a>, census: Census) -> Result<Self, Wrong> {
         let Census { counts, has_splits, lots, first } = census;
         let input = rules.input;
         let is_labelled = counts.keys().any(|(label, _)| label.is_some());
         if let (Some(regex), Some(first), false) = (rules.pattern(), first, is_labelled) {
-            // it is not the one that was meant
+            // the regular expression is probably a mistake
             let text = format!("`{regex}` finds a class in no path; the first path is {}", printable(&first));
             return Err(Wrong::new("input.label", text));
         }
@@ -152,7 +153,7 @@ impl<'a> Choice<'a> {
         Ok(Self { input, classes, borders, counts, taken: BTreeMap::new() })
     }
 
-    /// How many pictures will be taken.
+    /// The number of pictures that will be taken.
     pub fn count(&self) -> usize {
         let mut groups: BTreeMap<&Option<Arc<str>>, [usize; 2]> = BTreeMap::new();
         for ((label, split), count) in &self.counts {
@@ -175,7 +176,7 @@ impl<'a> Choice<'a> {
         self.classes.iter().map(String::as_str).collect()
     }
 
-    /// The rule by which no picture of a class takes part; `known` are the classes that do.
+    /// The rule by which all pictures of a class are left out; `known` are the classes that are used.
     fn left_out(&self, label: &Option<Arc<str>>, known: &BTreeSet<&str>) -> Option<(Kind, &'static str)> {
         match label {
             None if !known.is_empty() => Some((Kind::NoClass, without_class(&self.input.label))),
@@ -189,11 +190,11 @@ impl<'a> Choice<'a> {
         if split == Split::Train { limit.train } else { limit.test }
     }
 
-    /// Makes the listing of the next candidates, in order.
+    /// Makes a listing of the next candidates, in order.
     pub fn take(&mut self, found: Found) -> Listing {
         let Found { candidates, mut aside } = found;
         let (mut taken, known) = (std::mem::take(&mut self.taken), self.known());
-        // a chain of adaptors over its own elements: the list of a million is not made a second time
+        // an iterator over its own elements, so that a list of a million is not copied
         let pictures = candidates.into_iter().filter_map(|candidate| {
             let Candidate { path, raw, member, bytes, modified, stamp, label, mut split, .. } = candidate;
             if let Some((draw, borders)) = &self.borders {

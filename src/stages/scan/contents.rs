@@ -1,16 +1,16 @@
-//! Tells whether a file is still the one that was extracted: by its stamp, and by its contents where the stamp has
+//! Tells whether a file is still the one that was extracted: by its stamp, and by its contents if the stamp has
 //! changed.
 
 use std::fs::Metadata;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A file that was changed so shortly before it was listed may change again within the same tick of its file system's
-/// clock.
+/// A file that was changed less than this before it was listed may change again within the same tick of the file
+/// system's clock.
 const TICK: Duration = Duration::from_secs(2);
 
-/// Hash of the facts that a system keeps of a file: size, time of the last change, and on Unix the inode and the time
-/// of its last change, which no program can put back. While it is the same, so are the contents. 0 is the stamp of a
-/// file that was changed just now, and no file's.
+/// Hash of the metadata of a file: size, modification time, and on Unix the inode and its change time, which no program
+/// can set back. If it is the same, so are the contents. A file that was changed just now has the stamp 0; no other
+/// file has it.
 pub fn stamp(metadata: &Metadata) -> u64 {
     let [bytes, modified, changed, inode] = facts(metadata);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
@@ -24,18 +24,18 @@ pub fn stamp(metadata: &Metadata) -> u64 {
     first_eight(&hasher.finalize()).max(1)
 }
 
-/// The first eight bytes of a hash, as a number.
+/// The first eight bytes of a hash, as a little-endian number.
 pub fn first_eight(hash: &blake3::Hash) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|i| hash.as_bytes()[i]))
 }
 
-/// Nanoseconds since 1970 of the last change of a file's contents.
+/// Modification time in nanoseconds since 1970.
 pub fn modified(metadata: &Metadata) -> u64 {
     let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |time| time.as_nanos() as u64)
 }
 
-/// Size, last change of the contents, last change of anything, inode.
+/// Size, modification time, change time of the inode, inode.
 #[cfg(unix)]
 fn facts(metadata: &Metadata) -> [u64; 4] {
     use std::os::unix::fs::MetadataExt;
@@ -50,10 +50,10 @@ fn facts(metadata: &Metadata) -> [u64; 4] {
     [metadata.len(), modified, modified, created.map_or(0, |time| time.as_nanos() as u64)]
 }
 
-/// The contents of a file, as far as they are known.
+/// The contents of a file, if they are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Contents {
-    /// It has not been read, or only by a version that noted no contents.
+    /// It has not been read, or by a version that did not note contents.
     #[default]
     Unknown,
     /// It could not be read.
@@ -73,7 +73,7 @@ impl Contents {
         Self::Hash(std::array::from_fn(|i| hash.as_bytes()[i]))
     }
 
-    /// The form in the store.
+    /// The encoding in the store.
     pub fn to_bytes(self) -> [u8; 16] {
         match self {
             Self::Unknown => [0xff; 16],
@@ -82,7 +82,7 @@ impl Contents {
         }
     }
 
-    /// Reads the form in the store.
+    /// Decodes the encoding in the store.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         [Self::Unknown, Self::Unread].into_iter().find(|known| known.to_bytes() == bytes).unwrap_or(Self::Hash(bytes))
     }

@@ -1,4 +1,5 @@
-//! Finds files that a table names otherwise than they are stored: without ending, without folder, or in other letters.
+//! Finds files whose names in a table differ from those on disk: without extension, without folder, or in other letter
+//! case.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -8,11 +9,11 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::list::{has_ending, left_out, met};
 
-/// An index of the pictures below a root; a folder is read when a name in it is asked for.
+/// An index of the pictures below a root; a folder is read when a name in it is first looked up.
 pub struct Elsewhere {
     root: PathBuf,
     folders: HashMap<PathBuf, Names>,
-    /// Every picture below the root by its name, and by its name without ending.
+    /// Every picture below the root, by its name and by its name without extension.
     all: Option<HashMap<OsString, Vec<PathBuf>>>,
 }
 
@@ -20,7 +21,7 @@ pub struct Elsewhere {
 #[derive(Default)]
 struct Names {
     by_stem: HashMap<OsString, Vec<OsString>>,
-    /// The names by their letters, composed and in lower case.
+    /// The names by their normalized form (NFC, lower case).
     by_letters: HashMap<String, OsString>,
 }
 
@@ -43,7 +44,7 @@ impl Elsewhere {
         Self { root: root.to_path_buf(), folders: HashMap::new(), all: None }
     }
 
-    /// Finds the picture that a path without ending stands for: the only one of this name in its folder.
+    /// Finds the picture for a path without extension: the only one of this name in its folder.
     pub fn beside(&mut self, path: &Path) -> Result<Option<PathBuf>, String> {
         let Some(name) = path.file_name().filter(|name| !has_ending(name)) else { return Ok(None) };
         let found = self.names(path).by_stem.get(name).map_or(&[][..], Vec::as_slice);
@@ -57,7 +58,7 @@ impl Elsewhere {
         }
     }
 
-    /// Finds the picture of a name without folder, wherever it lies.
+    /// Finds the picture for a name without folder, in any folder below the root.
     pub fn anywhere(&mut self, path: &Path) -> Result<Option<PathBuf>, String> {
         let Some(name) = path.file_name().filter(|name| path.as_os_str() == *name) else { return Ok(None) };
         let root = &self.root;
@@ -72,7 +73,7 @@ impl Elsewhere {
         }
     }
 
-    /// Returns the reason why there is no such file, where its folder has one of nearly the same name.
+    /// If there is no such file but its folder has one with nearly the same name, returns the reason for the error.
     pub fn nearly(&mut self, path: &Path) -> Option<&'static str> {
         let name = path.file_name()?;
         let near = self.names(path).by_letters.get(&letters(name))?;
@@ -101,7 +102,7 @@ fn by_name(root: &Path) -> HashMap<OsString, Vec<PathBuf>> {
     all
 }
 
-/// A name without the ending of a picture.
+/// A name without the extension of a picture.
 fn stem(name: &OsStr) -> &OsStr {
     Path::new(name).file_stem().filter(|_| has_ending(name)).unwrap_or(name)
 }

@@ -1,8 +1,8 @@
 //! Gathers the files below a root, which may be too many for the memory.
 //!
-//! Up to a number of files they are held. Of more, each run of so many goes to the disk, sorted, and the runs are
-//! merged once all files were met. A run is a file without a name, so the system removes it when the process ends,
-//! however that happens.
+//! Up to `most` files stay in memory. Of more files, each `most` are sorted and written to disk as a run, and the runs
+//! are merged at the end (external merge sort). A run is an unnamed temporary file, which the system deletes when the
+//! process ends, even if it is killed.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -20,22 +20,22 @@ use super::{Aside, Kind, Split, unescape};
 use crate::io::IoError;
 use crate::progress::{Interrupted, StageLine};
 
-/// The files that were met so far.
+/// The files found so far.
 pub struct Gather<'a> {
     rules: Rules<'a>,
     census: Census,
-    /// Files that are held at most.
+    /// The most files in memory.
     most: usize,
-    /// The folder on whose disk the others lie.
+    /// The folder on whose disk the runs are written.
     folder: PathBuf,
     runs: Vec<Run>,
     /// Files in the runs.
     spilled: usize,
-    /// The first fault.
+    /// The first error.
     wrong: Option<Wrong>,
 }
 
-/// A sorted part of the files, on the disk: a line of JSON each.
+/// A sorted part of the files on disk, with a line of JSON for each.
 type Run = Lines<BufReader<File>>;
 
 /// All files, and the choice among them.
@@ -44,20 +44,20 @@ pub struct Gathered<'a> {
     pub files: Files,
 }
 
-/// All files in order: as a whole, or part by part.
+/// All files in order: in memory, or part by part.
 pub enum Files {
     Held(Found),
     Parts(Parts),
 }
 
 impl<'a> Gather<'a> {
-    /// Begins to gather files by these rules. Where there are more than `most`, they lie on the disk of `folder`.
+    /// Gathers files by these rules. Of more than `most` files, some are written to the disk of `folder`.
     pub fn new(rules: Rules<'a>, most: usize, folder: &Path) -> Self {
         let (census, runs, spilled, wrong) = Default::default();
         Self { rules, census, most, folder: folder.to_path_buf(), runs, spilled, wrong }
     }
 
-    /// Brings what was `found` to the disk where it is too much to be held, and tells the user how much was met.
+    /// Writes the files in `found` to disk if they are too many, and shows the count to the user.
     pub fn tick<E>(&mut self, found: &mut Found, line: &StageLine) -> Result<(), E>
     where
         E: From<IoError> + From<Interrupted>,
@@ -73,7 +73,7 @@ impl<'a> Gather<'a> {
         Ok(())
     }
 
-    /// Ends with the files that did not go to the disk. Where all are held, they keep their order.
+    /// Ends the gathering with the files that are not on disk. If all are in memory, they keep their order.
     pub fn finish(mut self, mut found: Found) -> Result<Gathered<'a>, IoError> {
         let files = if self.runs.is_empty() {
             self.count(&mut found);
@@ -98,7 +98,7 @@ impl<'a> Gather<'a> {
         found.sort();
         self.spilled += found.len();
         let Found { candidates, aside } = found;
-        // two runs, so that no third list is made of them
+        // two runs, to avoid a third list of the files
         self.write(candidates.into_iter().map(Line::from))?;
         self.write(aside.into_iter().map(Line::from))
     }
@@ -119,7 +119,7 @@ impl<'a> Gather<'a> {
     }
 }
 
-/// A file in a run, by its path first.
+/// A file in a run. The order is by path, since it is the first field.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Line {
     path: String,
@@ -134,7 +134,7 @@ enum Met {
 
 impl From<Candidate> for Line {
     fn from(candidate: Candidate) -> Self {
-        // no archive is among so many files
+        // so many files never come from an archive
         let Candidate { path, raw, bytes, modified, stamp, label, split, member: _, inside: _ } = candidate;
         let (escaped, label) = (raw.is_some(), label.map(|label| label.to_string()));
         Self { path, met: Met::Candidate { escaped, bytes, modified, stamp, label, split } }
@@ -153,7 +153,7 @@ pub struct Parts {
     /// The next line of each run, with the number of the run.
     next: BinaryHeap<Reverse<(Line, usize)>>,
     folder: PathBuf,
-    /// Files of a part.
+    /// The most files of a part.
     most: usize,
     labels: BTreeSet<Arc<str>>,
 }

@@ -1,14 +1,14 @@
-//! Why a file met by the scan is not among the pictures.
+//! The reasons why a file found by the scan is not among the pictures.
 
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
-/// The word of the manifest's column `kind`, for files that never came to be decoded.
+/// The value of the manifest's column `kind`, for files that were never decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// The system does not let it be read.
+    /// The operating system denies reading it.
     Unreadable,
     /// An archive or a table without any bytes.
     Empty,
@@ -16,39 +16,39 @@ pub enum Kind {
     DanglingLink,
     /// A link to a folder above it.
     LinkLoop,
-    /// Named by the table and not there.
+    /// Named in the table but missing.
     Missing,
     /// A FIFO, a socket, a device.
     NotAFile,
     /// A name that begins with a dot.
     Hidden,
-    /// A file that macOS writes beside another on other file systems: `._name`.
+    /// A file `._name` that macOS writes beside another file on other file systems.
     ResourceFork,
     /// `Thumbs.db`, `desktop.ini`, and folders such as `@eaDir` and `$RECYCLE.BIN`.
     FileManager,
-    /// An extension that no picture has.
+    /// An extension that is not one of a picture.
     Extension,
     /// A link to a folder, while `input.follow_links` is false.
     FolderLink,
     /// The folder that the run writes to.
     RunFolder,
-    /// The file is no such archive or table as its name says.
+    /// The file is not an archive or table, unlike its name.
     NotAnArchive,
-    /// An archive, or a member of one, whose bytes are not as they should be.
+    /// An archive, or a member of one, with invalid bytes.
     Damaged,
-    /// A member that reaches over the end of its archive.
+    /// A member that extends over the end of its archive.
     Truncated,
     /// Larger than a picture can be.
     TooLarge,
-    /// A member that only a password opens.
+    /// A member that is encrypted with a password.
     Encrypted,
-    /// Compressed by a method that is not read.
+    /// Compressed by a method that is not supported.
     Compression,
-    /// A member that is stored with holes.
+    /// A sparse member.
     Sparse,
     /// A link in an archive.
     Link,
-    /// A member whose name is no path below the archive.
+    /// A member whose name is not a path below the archive.
     BadName,
     /// A member or a row with the name of another.
     Duplicate,
@@ -101,7 +101,7 @@ impl Kind {
         Self::deserialize(word).ok()
     }
 
-    /// True for what should have been a picture and cannot be read; false for what is left out by a rule.
+    /// True for a picture that cannot be read; false for a file that a rule leaves out.
     pub fn is_failed(self) -> bool {
         use Kind::*;
         let in_archives =

@@ -10,7 +10,7 @@ use super::list::{Candidate, Found, shared};
 use super::{Aside, Kind, Split, printable};
 use crate::config::{self, Input, Label};
 
-/// A setting that does not fit what was found.
+/// A setting that contradicts the files.
 #[derive(Debug)]
 pub struct Wrong {
     pub key: &'static str,
@@ -27,7 +27,7 @@ impl Wrong {
 pub struct Rules<'a> {
     pub(super) input: &'a Input,
     patterns: Vec<Pattern>,
-    /// None where a table tells the classes.
+    /// None where a table has the classes.
     rule: Option<Rule>,
 }
 
@@ -44,7 +44,8 @@ impl<'a> Rules<'a> {
         Ok(Self { input, patterns, rule })
     }
 
-    /// Gives every candidate its class, and its split where patterns tell it; one that fits no split goes aside.
+    /// Gives every candidate its class, and its split if there are patterns; candidates that match no split are put
+    /// aside.
     pub fn assign(&self, found: &mut Found) -> Result<(), Wrong> {
         let Some(rule) = &self.rule else { return Ok(()) };
         let is_table = matches!(self.input.split, config::Split::Csv { .. });
@@ -54,7 +55,7 @@ impl<'a> Rules<'a> {
         }
         let (mut labels, mut wrong) = (BTreeSet::new(), None);
         let Found { candidates, aside } = found;
-        // in place: a list of a million is not copied
+        // in place, so that a list of a million is not copied
         candidates.retain_mut(|candidate| {
             let depth = match self.split_of(candidate) {
                 Ok(Some((split, depth))) => {
@@ -72,7 +73,7 @@ impl<'a> Rules<'a> {
                     return true;
                 }
             };
-            // an archive that names classes needs no folders
+            // a class from the archive itself takes precedence over its folders
             if candidate.label.is_none() || !matches!(rule, Rule::Folder) {
                 let inside = if matches!(rule, Rule::Pattern(_)) { 0 } else { candidate.inside };
                 candidate.label =
@@ -83,10 +84,10 @@ impl<'a> Rules<'a> {
         wrong.map_or(Ok(()), Err)
     }
 
-    /// The split that the patterns tell, and the number of folders that belong to it; none where neither fits.
+    /// The split that the patterns give, and the number of folders that belong to it; none if no pattern matches.
     fn split_of(&self, candidate: &Candidate) -> Result<Option<(Option<Split>, usize)>, Wrong> {
         let inside = &candidate.path[candidate.inside..];
-        // the folders of the archive itself do not belong to the path that tells the class
+        // the folders above the archive are not part of the path that has the class
         let above = candidate.path[..candidate.inside].matches('/').count();
         let depth_of = |pattern: &Pattern| match pattern.matcher.is_match(inside) {
             true => Some(pattern.depth),
@@ -105,12 +106,12 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// The pattern that classes are found by, where there is one.
+    /// The regular expression that extracts the class, if there is one.
     pub(super) fn pattern(&self) -> Option<&Regex> {
         if let Some(Rule::Pattern(regex)) = &self.rule { Some(regex) } else { None }
     }
 
-    /// The draw that puts pictures into test.
+    /// The settings of the random test split, if there is one.
     pub(super) fn draw(&self) -> Option<Draw> {
         match self.input.split {
             config::Split::Fraction { fraction, seed } | config::Split::Csv { fraction: Some(fraction), seed, .. } => {
@@ -121,7 +122,7 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// A glob over paths, and the folders that it begins with.
+/// A glob over paths, and the number of folders in it that name the split.
 struct Pattern {
     matcher: GlobMatcher,
     depth: usize,
@@ -133,19 +134,19 @@ impl Pattern {
         let glob = glob.map_err(|error| Wrong::new(key, format!("`{text}` is not a pattern: {error}")))?;
         let literal = text.split('/').take_while(|part| is_literal(part));
         let parts = text.split('/').count();
-        // the last part is the file's name, even where it is literal
+        // the last part is the name of the file, even if it has no wildcard
         let depth = literal.count().min(parts.saturating_sub(1));
         Ok(Self { matcher: glob.compile_matcher(), depth })
     }
 }
 
-/// Whether a part of a glob names folders: `train`, or one of `{train,val}`.
+/// Whether a part of a glob has no wildcard: `train`, or one of `{train,val}`.
 fn is_literal(part: &str) -> bool {
     let whole = part.matches('{').count() == part.matches('}').count();
     whole && !part.contains(['*', '?', '['])
 }
 
-/// The way in which the class is read from a path.
+/// The rule by which the class is read from a path.
 enum Rule {
     Folder,
     Parent,
@@ -165,7 +166,7 @@ impl Rule {
         })
     }
 
-    /// The class that a path tells; `depth` folders belong to the split.
+    /// The class in a path; the first `depth` folders belong to the split.
     fn label_of<'a>(&self, path: &'a str, depth: usize) -> Option<&'a str> {
         let folders = |path: &'a str| Some(path.rsplit_once('/')?.0.split('/'));
         match self {

@@ -1,4 +1,4 @@
-//! The files themselves: below a folder, or named one by one.
+//! Lists files below a folder, or files named by the user.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -21,17 +21,16 @@ use crate::pictures::source::{Failure, LOOP, is_loop};
 use crate::progress::{Interrupted, Ui};
 use crate::store::{self, RunDir};
 
-/// The extensions of files that are taken for pictures until their content is read. A name without extension is taken,
-/// too.
+/// The extensions of files that are listed as pictures before they are read. Files without extension are listed, too.
 const EXTENSIONS: [&str; 33] = [
     "jpg", "jpeg", "jpe", "jfif", "jfi", "jif", "pjp", "pjpeg", "mpo", "png", "apng", "gif", "bmp", "dib", "tif",
     "tiff", "webp", "pnm", "pbm", "pgm", "ppm", "pam", "ico", "qoi", "avif", "avifs", "heic", "heif", "hif", "jxl",
     "jp2", "tga", "psd",
 ];
-/// Files that systems leave in folders of pictures.
+/// Files that operating systems leave in folders of pictures.
 const LITTER: [&str; 3] = ["thumbs.db", "desktop.ini", "ehthumbs.db"];
 
-/// Folders that file managers, network storage, archives and file systems leave among pictures: bins, thumbnails,
+/// Folders that file managers, network storage, archives and file systems leave among pictures: trash, thumbnails,
 /// recovered files.
 const LITTER_FOLDERS: [&str; 15] = [
     "@eadir",
@@ -56,9 +55,9 @@ const LITTER_FOLDERS: [&str; 15] = [
 pub struct Candidate {
     pub path: String,
     pub raw: Option<PathBuf>,
-    /// Where in an archive it lies; none for a file by itself.
+    /// Its position in an archive; none for a plain file.
     pub member: Option<Box<Member>>,
-    /// Where in `path` the path below the archive begins.
+    /// The index in `path` at which the path inside the archive begins.
     pub inside: usize,
     pub bytes: u64,
     pub modified: u64,
@@ -67,7 +66,7 @@ pub struct Candidate {
     pub split: Option<Split>,
 }
 
-/// Candidates and the rest.
+/// Candidates and all other files.
 #[derive(Debug, Default)]
 pub struct Found {
     pub candidates: Vec<Candidate>,
@@ -75,12 +74,12 @@ pub struct Found {
 }
 
 impl Found {
-    /// How many files there are.
+    /// The number of files.
     pub(super) fn len(&self) -> usize {
         self.candidates.len() + self.aside.len()
     }
 
-    /// Puts all of them into the order of their paths.
+    /// Sorts both lists by path.
     pub(super) fn sort(&mut self) {
         self.candidates.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         self.aside.sort_unstable_by(|a, b| a.path.cmp(&b.path));
@@ -91,9 +90,9 @@ impl Found {
     }
 }
 
-/// Lists everything below `root` but the run's own folder. A run in `root` itself leaves out the names that it may
-/// write. The listing names them whether they exist or not, so that the first run and the next one list the same.
-/// `tick` gets what was found so far after each file, and may take it.
+/// Lists everything below `root` except the run's own folder. A run in `root` itself leaves out the names that it may
+/// write, whether or not they exist yet, so that the first run and the next one list the same files. `tick` gets the
+/// files found so far after each file, and may take them.
 pub fn walk<E>(
     root: &Path,
     follow_links: bool,
@@ -153,19 +152,20 @@ pub(crate) fn folder_left_out(name: &str) -> Option<(Kind, &'static str)> {
     litter.then_some((Kind::FileManager, "folder left by a file manager or a system"))
 }
 
-/// A file that a command was given to look at.
+/// A file that was an argument of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedFile {
-    /// As the user would write it; bytes that are not UTF-8 are written `\xNN`.
+    /// The path as the user would write it; bytes that are not UTF-8 are written `\xNN`.
     pub path: String,
-    /// Where it lies, or why it cannot be read. A member of an archive lies below it, as if the archive were a folder.
+    /// Its path on disk, or the reason why it cannot be read. The path of a member begins with that of its archive, as
+    /// if the archive were a folder.
     pub location: Result<PathBuf, Failure>,
-    /// Where in an archive it lies; none for a file by itself.
+    /// Its position in an archive; none for a plain file.
     pub member: Option<Box<Member>>,
 }
 
 impl NamedFile {
-    /// A file by itself, or why it cannot be read.
+    /// A plain file, or the reason why it cannot be read.
     pub fn new(path: String, location: Result<PathBuf, Failure>) -> Self {
         Self { path, location, member: None }
     }
@@ -176,8 +176,8 @@ pub fn met(folder: &Path) -> Result<Found, Interrupted> {
     walk(folder, false, None, |_| Ok(()))
 }
 
-/// Lists the pictures that `path` stands for: a folder, of a bucket too, for those below it by the rules of `scan`,
-/// sorted; an archive, a table or a folder in one for those in it; anything else for itself.
+/// Lists the pictures of an argument `path`: for a folder, also of a bucket, those below it by the rules of `scan`,
+/// sorted; for an archive, a table or a folder in one, those in it; for anything else, itself.
 pub fn named(path: &Path, members: &mut Members) -> Result<Vec<NamedFile>, Interrupted> {
     let shown = escape(path.as_os_str().as_encoded_bytes()).into_owned();
     let itself = || vec![NamedFile::new(shown.clone(), Ok(path.to_path_buf()))];
@@ -208,7 +208,7 @@ pub(crate) fn is_table(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv") || ending.eq_ignore_ascii_case("tsv"))
 }
 
-/// The files that were found below a folder, sorted; a URL lies where it says.
+/// The files found below a folder, sorted; the location of a URL is the URL.
 fn below(folder: &Path, found: Found) -> Vec<NamedFile> {
     let shown = escape(folder.as_os_str().as_encoded_bytes()).into_owned();
     let name = |path: &str| match path {
@@ -232,7 +232,7 @@ fn below(folder: &Path, found: Found) -> Vec<NamedFile> {
     all
 }
 
-/// Returns the rule by which a name is not that of a picture.
+/// Returns the rule by which a file with this name is left out.
 pub(crate) fn left_out(name: &str) -> Option<(Kind, String)> {
     let lower = name.to_lowercase();
     if lower.starts_with("._") {
@@ -289,7 +289,7 @@ pub(super) fn add(found: &mut Found, location: &Path, path: String, raw: Option<
     found.leave(path, kind, reason);
 }
 
-/// Describes an entry that the system does not let be read; the path of a folder ends with `/`.
+/// Describes an entry that cannot be read; the path of a folder ends with `/`.
 fn unreadable(error: &walkdir::Error, root: &Path) -> (String, Kind, String) {
     let whole = error.path().unwrap_or(root);
     let (path, _) = relative(whole, root);
@@ -297,10 +297,10 @@ fn unreadable(error: &walkdir::Error, root: &Path) -> (String, Kind, String) {
         return (path, Kind::LinkLoop, format!("link back to {}", ancestor.display()));
     }
     match error.io_error() {
-        // an entry that was listed and is not found is a link to nothing
+        // an entry that was listed but does not exist is a link without a target
         Some(io) if io.kind() == ErrorKind::NotFound => (path, Kind::DanglingLink, "a link to nothing".to_string()),
         Some(io) if is_loop(io) => (path, Kind::LinkLoop, LOOP.to_string()),
-        // an entry that is no link is a folder that cannot be listed
+        // an entry that is not a link is a folder that cannot be listed
         Some(io) if whole.is_dir() || !whole.is_symlink() => {
             (path + "/", Kind::Unreadable, format!("the folder cannot be read: {io}"))
         }
@@ -309,7 +309,7 @@ fn unreadable(error: &walkdir::Error, root: &Path) -> (String, Kind, String) {
     }
 }
 
-/// Returns the one copy of a label that all its pictures share.
+/// Returns the shared copy of a label, which all pictures of the class use.
 pub fn shared(labels: &mut BTreeSet<Arc<str>>, label: &str) -> Arc<str> {
     match labels.get(label) {
         Some(known) => known.clone(),

@@ -1,4 +1,4 @@
-//! All that was met below the root: in memory, or in the store where it is too much for that.
+//! The listing: all files below the root, in memory or, if they are too many, in the store.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,25 +11,25 @@ use serde::{Deserialize, Serialize};
 use super::{Aside, Kind, Picture, Split, Stored};
 use crate::io::IoError;
 
-/// A part of a listing, as one of its own, and the pictures of each of its shards where they are known.
+/// A part of a listing as a listing of its own, and the pictures of each of its shards where these are known.
 pub type Part<'a> = (Cow<'a, Listing>, Option<Vec<Range<usize>>>);
 
-/// All that was met below the root.
+/// All files found below the root.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listing {
-    /// Sorted by path, but for pictures in archives that keep their stored order.
+    /// Sorted by path, except for pictures in archives that keep their stored order.
     pub pictures: Vec<Picture>,
     /// Sorted by path.
     pub aside: Vec<Aside>,
-    /// The classes: as the configuration orders them, else sorted.
+    /// The classes: in the order of the configuration, else sorted.
     pub classes: Vec<String>,
-    /// The hash of everything that decided what is listed; see `stored`.
+    /// The hash of the inputs of the listing; see `stored`.
     pub key: String,
-    /// The listing in the store, where it is not held: `pictures` and `aside` are empty then.
+    /// The listing in the store, if it is not in memory: `pictures` and `aside` are empty then.
     pub stored: Option<Arc<Stored>>,
 }
 
-/// The facts of a listing as a whole.
+/// The counts of a whole listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Pictures of each split, and of each class in each split.
@@ -55,13 +55,13 @@ impl Summary {
         }
     }
 
-    /// Pictures and other files.
+    /// The number of pictures and other files.
     pub(super) fn files(&self) -> usize {
         self.splits.iter().chain(self.aside.values()).sum()
     }
 }
 
-/// The hashes of a listing, which is added part by part.
+/// The hashes of a listing, computed part by part.
 #[derive(Debug, Default)]
 pub(super) struct Hashes {
     pictures: blake3::Hasher,
@@ -95,7 +95,7 @@ impl Hashes {
 }
 
 impl Listing {
-    /// The hashes of a listing that is held: of everything that later stages depend on, and of the paths.
+    /// The hashes of a listing in memory: of everything that later stages depend on, and of the paths.
     fn hashes(&self) -> [String; 2] {
         let mut hashes = Hashes::default();
         hashes.add(self);
@@ -114,7 +114,7 @@ impl Listing {
         paths
     }
 
-    /// Returns the facts of the listing as a whole.
+    /// Returns the counts of the whole listing.
     pub(super) fn summary(&self) -> Cow<'_, Summary> {
         match &self.stored {
             Some(stored) => Cow::Borrowed(&stored.head().summary),
@@ -131,34 +131,34 @@ impl Listing {
         self.summary().classes[split as usize].clone()
     }
 
-    /// Files that are not among the pictures, by the word of their kind: failed or skipped.
+    /// Counts of files that are not among the pictures, by kind: the failed ones or the skipped ones.
     pub fn kinds(&self, failed: bool) -> BTreeMap<&'static str, usize> {
         let summary = self.summary();
         let kinds = summary.aside.iter().filter(|(kind, _)| kind.is_failed() == failed);
         kinds.map(|(kind, count)| (kind.word(), *count)).collect()
     }
 
-    /// How many pictures are in a split.
+    /// The number of pictures in a split.
     pub fn len_of(&self, split: Split) -> usize {
         self.summary().splits[split as usize]
     }
 
-    /// How many pictures there are.
+    /// The number of pictures.
     pub fn len(&self) -> usize {
         self.stored.as_ref().map_or(self.pictures.len(), |stored| stored.head().summary.splits.iter().sum())
     }
 
-    /// Whether there is no picture.
+    /// Whether there are no pictures.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many files are not among the pictures.
+    /// The number of files that are not among the pictures.
     pub fn len_aside(&self) -> usize {
         self.stored.as_ref().map_or(self.aside.len(), |stored| stored.head().summary.aside.values().sum())
     }
 
-    /// The parts in which the pictures are in memory, as the row groups of each; one where all of them are held.
+    /// The parts that fit into memory, as ranges of row groups; a single part if the listing is in memory.
     pub fn parts(&self) -> Vec<Range<usize>> {
         match &self.stored {
             Some(stored) => stored.parts(0..stored.groups()),
@@ -166,12 +166,12 @@ impl Listing {
         }
     }
 
-    /// The numbers of the shards in a part; there are `count` in all.
+    /// The numbers of the shards in a part, of `count` shards in all.
     pub fn shards_in(&self, part: &Range<usize>, count: usize) -> Range<usize> {
         self.stored.as_ref().map_or(0..count, |stored| stored.shards_in(part))
     }
 
-    /// A part, as a listing of its own, and the pictures of each of its shards where they are known.
+    /// A part as a listing of its own, and the pictures of each of its shards where these are known.
     pub fn part(&self, part: &Range<usize>) -> Result<Part<'_>, IoError> {
         match &self.stored {
             None => Ok((Cow::Borrowed(self), None)),
@@ -186,7 +186,7 @@ impl Listing {
     pub fn find(&self, path: &str) -> Option<Cow<'_, Picture>> {
         let at = |part: &Listing| part.pictures.iter().position(|picture| picture.path == path);
         let Some(stored) = &self.stored else { return Some(Cow::Borrowed(&self.pictures[at(self)?])) };
-        // archives may keep an order of their own, and their pictures may be anywhere
+        // pictures in archives may be unsorted, hence anywhere
         let groups = match stored.group_of(path) {
             Some(group) => iter::once(group..group + 1).collect(),
             None => self.parts(),
@@ -197,7 +197,7 @@ impl Listing {
         })
     }
 
-    /// Hands over one part after the other.
+    /// Calls `take` with one part after the other.
     pub fn for_each<E: From<IoError>>(&self, mut take: impl FnMut(&Listing) -> Result<(), E>) -> Result<(), E> {
         self.parts().iter().try_for_each(|part| take(&self.part(part)?.0))
     }

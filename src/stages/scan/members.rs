@@ -1,4 +1,4 @@
-//! Pictures in archives and tables that are asked for by their paths: `photos.tar`, `photos.tar/cats`,
+//! Pictures in archives and tables that are named by their paths: `photos.tar`, `photos.tar/cats`,
 //! `photos.tar/cats/1.jpg`.
 
 use std::collections::HashMap;
@@ -11,14 +11,14 @@ use crate::pictures::source::Failure;
 use crate::pictures::source::archive::Form;
 use crate::progress::Interrupted;
 
-/// The archives that were listed because something in them was asked for; each is listed once.
+/// The archives named so far; each is listed once.
 #[derive(Debug, Default)]
 pub struct Members {
     columns: PictureColumns,
     archives: HashMap<PathBuf, Pictures>,
 }
 
-/// The pictures in an archive, and the place of each by its path.
+/// The pictures in an archive, and the index of each by its path.
 #[derive(Debug)]
 struct Pictures {
     /// The name of the archive.
@@ -28,12 +28,12 @@ struct Pictures {
 }
 
 impl Members {
-    /// Tables are read by these columns.
+    /// Reads tables by these columns.
     pub fn with_columns(columns: PictureColumns) -> Self {
         Self { columns, archives: HashMap::new() }
     }
 
-    /// The pictures at `path` or below it, where it leads into an archive.
+    /// The pictures at `path` or below it; none where it does not lead into an archive.
     pub fn at(&mut self, path: &Path) -> Result<Option<Vec<NamedFile>>, Interrupted> {
         let Some((archive, name)) = self.find(path)? else { return Ok(None) };
         if name == archive.shown {
@@ -45,13 +45,13 @@ impl Members {
         Ok(Some(if below.is_empty() { vec![archive.picture(name)] } else { below }))
     }
 
-    /// The picture at `path`, or why there is none, where it leads into an archive.
+    /// The picture at `path`, or the reason why there is none; none where it does not lead into an archive.
     pub fn one(&mut self, path: &Path) -> Result<Option<NamedFile>, Interrupted> {
         let found = self.find(path)?.filter(|(archive, name)| *name != archive.shown);
         Ok(found.map(|(archive, name)| archive.picture(name)))
     }
 
-    /// The archive that `path` leads into, and the name that a picture at `path` would have.
+    /// The archive into which `path` leads, and the name of a picture at `path`.
     fn find(&mut self, path: &Path) -> Result<Option<(&Pictures, String)>, Interrupted> {
         let form = |file: &Path| Form::of(file).filter(|_| file.is_file());
         let Some((archive, form)) = path.ancestors().find_map(|file| Some((file, form(file)?))) else {
@@ -72,12 +72,12 @@ impl Members {
 }
 
 impl Pictures {
-    /// The picture called `name`, or why there is none.
+    /// The picture called `name`, or the reason why there is none.
     fn picture(&self, name: String) -> NamedFile {
         if let Some(&place) = self.places.get(&name) {
             return self.all[place].clone();
         }
-        // an archive that cannot be listed has its reason instead of pictures
+        // an archive that cannot be listed has one entry, with the reason
         let reason = self.places.get(&self.shown).and_then(|&place| self.all[place].location.clone().err());
         let absent = || Failure::new(Kind::Missing.word(), format!("{} has no picture of this name", self.shown));
         let reason = reason.unwrap_or_else(absent);

@@ -1,8 +1,8 @@
-//! `scan`: lists the pictures with their classes and splits. The split is fixed here for every later stage.
+//! `scan`: lists the pictures with their classes and splits. The split is the same in all later stages.
 //!
-//! Every file met ends in the listing: as a picture, or aside with the reason. The listing is sorted by path, so that
-//! the same folder gives the same tables whatever the order of the file system; pictures in an archive that cannot be
-//! read at random keep their order in it.
+//! Every file found is in the listing: as a picture, or aside with the reason. The listing is sorted by path, so that
+//! the tables do not depend on the order of the file system; pictures in an archive without random access keep their
+//! stored order.
 
 mod archives;
 mod choice;
@@ -55,7 +55,7 @@ use crate::progress::{Interrupted, StageLine, Ui, plural};
 use crate::stages::StageId;
 pub use crate::terminal::printable;
 
-/// The pictures that models are fitted on, or those that they are only measured with.
+/// The split of a picture: models are fitted on train pictures and only measured on test pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
@@ -78,23 +78,23 @@ impl Split {
 pub struct Picture {
     /// Relative to the root, with `/`; bytes that are not UTF-8 are written `\xNN`, see `names`.
     pub path: String,
-    /// The name on the disk, where `path` had to be escaped.
+    /// The name on disk, where `path` had to be escaped.
     pub raw: Option<PathBuf>,
-    /// Where in an archive it lies; none for a file by itself.
+    /// Its position in an archive; none for a plain file.
     pub member: Option<Box<Member>>,
     /// Shared by the pictures of a class.
     pub label: Option<Arc<str>>,
     pub split: Split,
     pub bytes: u64,
-    /// Time of the last change, nanoseconds since 1970.
+    /// Modification time, in nanoseconds since 1970.
     pub modified: u64,
-    /// Hash of everything by which the system tells that a file was changed; see `contents`.
+    /// Hash of the file's metadata, which changes with the file; see `contents`.
     pub stamp: u64,
     pub contents: Contents,
 }
 
 impl Picture {
-    /// Where a file by itself lies; a URL is its own place.
+    /// The path of a plain file; a URL stays as it is.
     pub fn location(&self, root: &Path) -> PathBuf {
         match is_url(&self.path) {
             true => PathBuf::from(&self.path),
@@ -102,12 +102,12 @@ impl Picture {
         }
     }
 
-    /// Bytes of it, where its server has told them.
+    /// The size in bytes; none for a URL whose server did not send it.
     pub fn known_bytes(&self) -> Option<u64> {
         (self.bytes > 0 || !is_url(&self.path)).then_some(self.bytes)
     }
 
-    /// Adds the version of the file to a hash: its contents, or its time while these are unknown.
+    /// Adds the version of the file to a hash: its contents, or its modification time if these are unknown.
     pub fn hash_version(&self, hasher: &mut blake3::Hasher) {
         hasher.update(&self.bytes.to_le_bytes());
         match self.contents {
@@ -144,30 +144,30 @@ pub enum ScanError {
     Json(#[from] serde_json::Error),
     #[error(transparent)]
     Io(#[from] IoError),
-    /// The service that pictures come from.
+    /// The service that provides the pictures does not respond.
     #[error("{0}\nthe same command goes on when the service is back")]
     Down(String),
 }
 
-/// A listing that is too large for the memory: it is made part by part.
+/// A listing that is too large for the memory and is made part by part.
 pub(crate) struct Large<'a> {
-    /// All of it but the pictures and other files.
+    /// The listing without its pictures and other files.
     pub whole: Listing,
-    /// How many pictures there are.
+    /// The number of pictures.
     pub count: usize,
     pub parts: &'a mut dyn Iterator<Item = Result<Listing, IoError>>,
 }
 
-/// Keeps a listing that is too large for the memory.
+/// Stores a listing that is too large for the memory.
 pub(crate) type Keep<'a, E> = &'a mut dyn FnMut(Large) -> Result<Listing, E>;
 
-/// Lists the pictures of the plan, or takes the listing of the store where it need not be made again; `anew` asks for
-/// that in any case. A listing that is too large for the memory goes through `keep`, where there is one.
+/// Lists the pictures of the plan, or opens the listing in the store if it is up to date; `anew` lists them in any
+/// case. A listing that is too large for the memory is passed to `keep`, if there is one.
 pub(crate) fn run<E: From<ScanError>>(plan: &Plan, anew: bool, keep: Option<Keep<E>>, ui: &Ui) -> Result<Listing, E> {
     listed(&plan.pipeline, plan.dir.root(), Some((plan, anew)), keep, ui)
 }
 
-/// Lists the pictures of a pipeline without a run; the folder `run_dir` is not looked into.
+/// Lists the pictures of a pipeline without a run; the folder `run_dir` is skipped.
 pub fn list(pipeline: &Pipeline, run_dir: &Path, ui: &Ui) -> Result<Listing, ScanError> {
     listed(pipeline, run_dir, None, None, ui)
 }
@@ -209,7 +209,7 @@ fn listed<E: From<ScanError>>(
         }
     };
     check(pipeline, &listing, ui)?;
-    // without a run all pictures are alike
+    // without a run there are no splits to describe
     line.finish(&match stored {
         Some(_) => describe(&listing),
         None => plural(listing.len(), "image") + &contents(&listing),
@@ -217,7 +217,7 @@ fn listed<E: From<ScanError>>(
     Ok(listing)
 }
 
-/// The error of a key, with its place in the YAML file.
+/// The error about a key, with its place in the YAML file.
 fn at(pipeline: &Pipeline, key: &str, message: String) -> ScanError {
     ScanError::Config(Box::new(pipeline.error_at(key, message)))
 }
@@ -229,7 +229,7 @@ fn of_archives(pipeline: &Pipeline, error: ArchiveError) -> ScanError {
     }
 }
 
-/// Finds all files, and beside those of a folder or a bucket the ones that were `found` with the root.
+/// Finds all files. The files `found` beside the root are added to those of a folder or a bucket.
 fn find(
     pipeline: &Pipeline,
     (root, mut found): (Root, Found),
@@ -270,7 +270,7 @@ fn find(
     Ok(found)
 }
 
-/// Returns an error if there is no picture, and warns of folders that cannot be read.
+/// Returns an error if there are no pictures, and warns of folders that cannot be read.
 fn check(pipeline: &Pipeline, listing: &Listing, ui: &Ui) -> Result<(), ScanError> {
     if listing.is_empty() {
         return Err(at(pipeline, "input.root", nothing(&pipeline.input, listing)?));
@@ -285,7 +285,7 @@ fn check(pipeline: &Pipeline, listing: &Listing, ui: &Ui) -> Result<(), ScanErro
     Ok(())
 }
 
-/// Returns an error if there is no train picture, since everything that is fitted is fitted on them.
+/// Returns an error if there are no train pictures, since everything is fitted on them.
 pub fn check_train(pipeline: &Pipeline, listing: &Listing) -> Result<(), ScanError> {
     if listing.len_of(Split::Train) > 0 {
         return Ok(());
@@ -297,7 +297,7 @@ pub fn check_train(pipeline: &Pipeline, listing: &Listing) -> Result<(), ScanErr
 
 fn nothing(input: &Input, listing: &Listing) -> Result<String, IoError> {
     let mut text = format!("no picture is left of {}", input.root.display());
-    // how many files each reason left out, and the first of them that is missing
+    // the number of files for each reason, and the first missing file
     let mut reasons: BTreeMap<String, (usize, Option<String>)> = BTreeMap::new();
     listing.for_each(|part| {
         for aside in &part.aside {
@@ -350,7 +350,7 @@ pub fn counts(listing: &Listing) -> String {
     format!("{train} train, {test} test{}", contents(listing))
 }
 
-/// Describes the classes and the other files of a listing, to go on a sentence.
+/// Describes the classes and the other files of a listing, as the end of a sentence.
 fn contents(listing: &Listing) -> String {
     let classes = match listing.classes.len() {
         0 => "no labels".to_string(),

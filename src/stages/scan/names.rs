@@ -1,10 +1,10 @@
-//! Names of files as text: any bytes are written in one way everywhere, and can be read back.
+//! Names of files as text: any bytes are written in the same way everywhere, and can be converted back.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-/// Returns the path below the root with `/`, and the true one where it had to be escaped.
+/// Returns the path below the root with `/`, and the unescaped path where it had to be escaped.
 pub fn relative(path: &Path, root: &Path) -> (String, Option<PathBuf>) {
     let path = path.strip_prefix(root).unwrap_or(path);
     let bytes = path.as_os_str().as_encoded_bytes();
@@ -19,8 +19,8 @@ pub fn relative(path: &Path, root: &Path) -> (String, Option<PathBuf>) {
     (parts.join("/"), raw)
 }
 
-/// Bytes that are not UTF-8 become `\xNN`. So that this cannot be mistaken, the backslash of a name that holds `\xNN`
-/// itself becomes `\x5c`: replacing every `\xNN` by its byte gives the name on the disk.
+/// Writes bytes that are not UTF-8 as `\xNN`. In a name that itself has the text `\xNN`, this backslash is written
+/// `\x5c`, so that replacing every `\xNN` by its byte always gives the name on disk.
 pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
     let looks_escaped = |rest: &[u8]| matches!(rest, [b'\\', b'x', digits @ ..] if digits.len() > 1 && digits[..2].iter().all(u8::is_ascii_hexdigit));
     let text = std::str::from_utf8(bytes);
@@ -43,7 +43,7 @@ pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Returns the name that [`escape`] wrote.
+/// Returns the name of which [`escape`] made `text`.
 #[cfg(unix)]
 pub fn unescape(text: &str) -> OsString {
     let mut bytes = Vec::with_capacity(text.len());
@@ -60,13 +60,13 @@ pub fn unescape(text: &str) -> OsString {
     std::os::unix::ffi::OsStringExt::from_vec(bytes)
 }
 
-/// Returns the name that [`escape`] wrote; names that are not Unicode are not told apart here.
+/// Returns the name of which [`escape`] made `text`; on this system, escaped bytes are not converted back.
 #[cfg(not(unix))]
 pub fn unescape(text: &str) -> OsString {
     text.into()
 }
 
-/// Returns a path below `root` without `.` and `..`, by its letters alone; none when it leads out of the root.
+/// Resolves `.` and `..` in a path below `root` without reading the disk; none when the path leads out of the root.
 pub fn below(path: &Path, root: &Path) -> Option<PathBuf> {
     let path = if path.is_absolute() { path.strip_prefix(root).ok()? } else { path };
     let mut inside = PathBuf::new();

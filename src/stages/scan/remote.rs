@@ -1,4 +1,4 @@
-//! Pictures that are not on this machine: the objects of a bucket, and the URLs of a table.
+//! Pictures on other machines: the objects of a bucket, and the URLs of a table.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,15 +17,15 @@ use crate::pictures::source::remote::{self, Facts, is_url};
 use crate::pictures::{Order, Stream, StreamError};
 use crate::progress::{Interrupted, StageLine};
 
-/// Why pictures elsewhere cannot be listed.
+/// Remote pictures cannot be listed.
 #[derive(Debug, Error)]
 pub enum RemoteError {
     #[error("interrupted")]
     Interrupted(#[from] Interrupted),
-    /// The service is down.
+    /// The service does not respond.
     #[error("{0}")]
     Down(String),
-    /// The bucket is not to be listed as it stands.
+    /// The bucket cannot be listed with these settings.
     #[error("{0}")]
     Wrong(String),
     #[error(transparent)]
@@ -44,15 +44,15 @@ impl From<BucketError> for RemoteError {
     }
 }
 
-/// Everything below a folder of a bucket, by the rules of folders. `tick` gets what was found so far after each file,
-/// and may take it.
+/// Lists everything below a folder of a bucket, by the rules of folders. `tick` gets the files found so far after each
+/// file, and may take them.
 pub fn bucket(
     root: &Path,
     stop: &Arc<AtomicBool>,
     mut tick: impl FnMut(&mut Found) -> Result<(), RemoteError>,
 ) -> Result<Found, RemoteError> {
     let (mut found, mut folders) = (Found::default(), BTreeSet::new());
-    // programs mark a folder by an object of its name without contents, which is known by the object behind it
+    // an empty object may stand for a folder, which is known once the next object is inside it
     let mut mark: Option<Candidate> = None;
     remote::list(root, stop, |key, facts| -> Result<(), RemoteError> {
         let above = key.match_indices('/').map(|(end, _)| &key[..end]);
@@ -76,17 +76,17 @@ pub fn bucket(
     Ok(found)
 }
 
-/// A picture elsewhere.
+/// Makes a candidate of a remote picture.
 pub fn candidate(path: &str, Facts { bytes, modified, stamp }: Facts) -> Candidate {
     let (raw, member, inside, label, split): (Option<PathBuf>, _, _, _, _) = Default::default();
     Candidate { path: path.to_string(), raw, member, inside, bytes, modified, stamp, label, split }
 }
 
-/// Asks the servers of all URLs for the facts of their pictures, so many at a time.
+/// Requests size, time and version of the pictures at all URLs, at most `requests` at a time.
 pub fn look(found: &mut Found, requests: usize, line: &StageLine) -> Result<(), RemoteError> {
     let urls = found.candidates.iter().enumerate().filter(|(_, candidate)| is_url(&candidate.path));
     let mut wanted: Vec<usize> = urls.map(|(i, _)| i).collect();
-    // neighbours in the list have a host in common: asked in another order, those that are down are not met together
+    // neighbours in the list are often of one host; a shuffled order spreads the requests to a host that is down
     wanted.sort_by_cached_key(|&i| first_eight(&blake3::hash(found.candidates[i].path.as_bytes())));
     let stop: Arc<_> = line.ui().stop();
     let paths: Vec<&str> = found.candidates.iter().map(|candidate| candidate.path.as_str()).collect();

@@ -2,7 +2,7 @@
 
 use super::Split;
 
-/// The purpose of a folder, or of the pictures of a table that have a word.
+/// The purpose of a folder, or of the pictures of a table with a certain word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     Train,
@@ -13,22 +13,22 @@ pub enum Role {
 const TRAIN: [&str; 3] = ["train", "training", "trn"];
 const VALIDATION: [&str; 7] = ["val", "valid", "validation", "validate", "dev", "eval", "evaluation"];
 const TEST: [&str; 5] = ["test", "testing", "tst", "holdout", "heldout"];
-/// Words beside that of the split that have no meaning.
+/// Words without a meaning beside that of the split.
 const FILLERS: &str = "set sets data dataset image images img imgs picture pictures photos pics folder split";
 
-/// Whether `word` is one of `words`, which are separated by blanks.
+/// Whether `word` is one of `words`, which are separated by spaces.
 pub(crate) fn is_one(words: &str, word: &str) -> bool {
     words.split(' ').any(|one| one == word)
 }
 
 impl Role {
-    /// The role that a word of a table names alone, in any case.
+    /// The role of a word in a table that has no other words beside it, in any letter case.
     pub fn of(word: &str) -> Option<Self> {
         role(word).filter(|(_, beside)| beside.is_empty()).map(|(role, _)| role)
     }
 
-    /// The split of the pictures with this role, or the reason why they take no part. `has_test` tells whether others
-    /// are the test.
+    /// The split of the pictures with this role, or the reason why they are left out. `has_test` tells whether there
+    /// are also pictures with the role of the test split.
     pub fn split(self, has_test: bool) -> Result<Split, &'static str> {
         match self {
             Self::Train => Ok(Split::Train),
@@ -38,7 +38,7 @@ impl Role {
     }
 }
 
-/// The split in the name of a folder, and the other words of the name: `seg_train` is the train split of `seg`,
+/// The role in the name of a folder, and the other words of the name: `seg_train` is the train split of `seg`,
 /// `Training_Set` is a train split without other words.
 pub fn role(name: &str) -> Option<(Role, String)> {
     let mut words = words(name);
@@ -61,8 +61,7 @@ fn role_of(word: &str) -> Option<Role> {
     })
 }
 
-/// The words of a name in lower case, without numbers at their end: `Test_Set`, `testSet1` and `test-set` are `test
-/// set`.
+/// The words of a name in lower case, without trailing numbers: `Test_Set`, `testSet1` and `test-set` are `test set`.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut before = ' ';

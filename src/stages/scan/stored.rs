@@ -1,11 +1,11 @@
-//! The listing in the store: the pictures as a start has found them, a row group for each shard, so that a worker reads
-//! its own shards only and no start lists a large source a second time.
+//! The listing in the store: the pictures that a run has found, in a row group for each shard, so that a worker reads
+//! only its own shards and a large source is not listed again at every start.
 //!
-//! Rows are in the order of the manifest: pictures, and between them the files that are none. Where very many of these
-//! lie before the first picture or behind the last one, they have row groups of their own, which are no shards. `key`
-//! tells whether the listing is still that of the pipeline: it covers `input` and, where archives or tables decide what
-//! there is, the stamps of these. No stamp tells that a folder has a new file, so a folder is listed again at every
-//! start, until it has so many files that this takes long.
+//! Rows are in the order of the manifest: pictures, with other files between them. Where very many other files are
+//! before the first picture or after the last one, they have row groups of their own, which are not shards. `key` tells
+//! whether the listing still belongs to the pipeline: it covers `input` and the stamps of the archives or tables that
+//! list the pictures. A new file in a folder changes no stamp, so a folder is listed again at every start, unless its
+//! listing is too large for the memory.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -47,15 +47,15 @@ const COLUMNS: [&str; 15] = [
     "at_2",
 ];
 
-/// The facts of a listing that are there before its rows are read.
+/// The metadata of a listing, which is read before its rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// The version of featurize that wrote it.
     pub version: String,
-    /// The hash of everything that decided what is listed, and of the settings among it.
+    /// The hash of all inputs of the listing, and that of the settings among them.
     pub key: String,
     pub input: String,
-    /// The hash of the settings by which features are computed and tables are cut.
+    /// The hash of the settings for features and shards.
     pub settings: String,
     pub(super) fingerprint: String,
     pub(super) paths: String,
@@ -72,9 +72,9 @@ pub struct Head {
 pub struct Stored {
     file: TableFile,
     pub(super) head: Head,
-    /// Files up to which they are in memory at a time.
+    /// The most files in memory at a time.
     together: usize,
-    /// The file, where it has not taken its place in the store.
+    /// The temporary file of the listing, until it is renamed to its place in the store.
     draft: Mutex<Option<Synced>>,
 }
 
@@ -84,14 +84,14 @@ impl PartialEq for Stored {
     }
 }
 
-/// The hash of the settings that decide what is listed.
+/// The hash of the settings that the listing depends on.
 pub fn input(plan: &Plan) -> Result<String, serde_json::Error> {
     let input = &plan.pipeline.input;
     let settings = (&input.root, &input.parquet, &input.split, &input.label, &input.classes, &input.limit_per_class);
     fingerprint("input", &(settings, input.follow_links), &[])
 }
 
-/// The hash of everything that decides what is listed, but for the files of a folder.
+/// The hash of everything that the listing depends on, except the files of a folder.
 pub(super) fn key(plan: &Plan, root: &Root, found: &Found) -> Result<String, serde_json::Error> {
     let mut files: Vec<&Path> = match root {
         Root::Folder | Root::Bucket => Vec::new(),
@@ -102,7 +102,7 @@ pub(super) fn key(plan: &Plan, root: &Root, found: &Found) -> Result<String, ser
     }
     let facts = |path: &&Path| {
         let metadata = std::fs::metadata(path).ok()?;
-        // a file that was changed just now may change again unseen: its listing is good for nobody
+        // a file that was changed just now may change again unnoticed, so its listing is never reused
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
         let stamp = Some(stamp(&metadata)).filter(|&stamp| stamp != 0).unwrap_or_else(now);
         Some((metadata.len(), modified(&metadata), stamp))
@@ -112,7 +112,7 @@ pub(super) fn key(plan: &Plan, root: &Root, found: &Found) -> Result<String, ser
     fingerprint("listing", &(files, aside), &[&input(plan)?])
 }
 
-/// The listing in the store, where it is still that of `key` and need not be made again.
+/// The listing in the store, if it belongs to `key` and need not be made again.
 pub(super) fn current(plan: &Plan, key: &str, root: &Root) -> Option<Listing> {
     let stored = Stored::open(plan).ok().flatten().filter(|stored| stored.is_of_this_version())?;
     let is_large = stored.head.summary.files() > plan.held;
@@ -122,18 +122,18 @@ pub(super) fn current(plan: &Plan, key: &str, root: &Root) -> Option<Listing> {
     if !is_large || plan.pipeline.input.hash {
         return Some(stored.read(0..stored.groups()).ok()?.0);
     }
-    // of other settings it is cut otherwise
+    // other settings may cut it into other shards
     let settings = plan.table_settings().ok()?;
     Some(stored).filter(|stored| stored.head.settings == settings).map(Stored::into_listing)
 }
 
 impl Stored {
-    /// Opens the listing of a run and reads its head; none where it has none.
+    /// Opens the listing of a run and reads its head; none if the run has no listing.
     pub fn open(plan: &Plan) -> Result<Option<Self>, IoError> {
         Self::of(&plan.dir, plan.held)
     }
 
-    /// The same of any run.
+    /// Opens the listing of any run.
     pub fn of(dir: &RunDir, held: usize) -> Result<Option<Self>, IoError> {
         let path = dir.listing();
         if path.is_file() { Self::at(&path, held).map(Some) } else { Ok(None) }
@@ -147,13 +147,13 @@ impl Stored {
         Ok(Self { file, head, together: held / 4, draft: Mutex::default() })
     }
 
-    /// Opens a listing that is not yet in its place.
+    /// Opens a listing that is still a temporary file.
     pub(super) fn draft(plan: &Plan, draft: Synced) -> Result<Self, IoError> {
         let stored = Self::at(draft.draft(), plan.held)?;
         Ok(Self { draft: Mutex::new(Some(draft)), ..stored })
     }
 
-    /// Brings a draft to its place. None where it is there already, else whether another listing was there.
+    /// Renames a temporary file to its place. None if it is there already, else whether it replaces another listing.
     pub fn keep(&self, plan: &Plan) -> Result<Option<bool>, IoError> {
         let draft = self.draft.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(draft) = draft else { return Ok(None) };
@@ -162,7 +162,7 @@ impl Stored {
         Ok(Some(there.is_none_or(|there| there.head != self.head)))
     }
 
-    /// Returns the facts that are there before the rows are read.
+    /// Returns the metadata of the listing.
     pub fn head(&self) -> &Head {
         &self.head
     }
@@ -178,17 +178,17 @@ impl Stored {
         [self.head.fingerprint.clone(), self.head.paths.clone()]
     }
 
-    /// Whether this version of featurize wrote it, by whose rules it was made.
+    /// Whether this version of featurize wrote it, and hence by the same rules.
     pub fn is_of_this_version(&self) -> bool {
         self.head.version == env!("CARGO_PKG_VERSION")
     }
 
-    /// How many row groups there are.
+    /// The number of row groups.
     pub(super) fn groups(&self) -> usize {
         self.file.groups()
     }
 
-    /// How many shards the pictures are cut into.
+    /// The number of shards.
     pub fn shards(&self) -> usize {
         self.groups() - self.head.others.len()
     }
@@ -205,7 +205,7 @@ impl Stored {
         shard(groups.start)..shard(groups.end)
     }
 
-    /// The row group that the picture at `path` must be in, where all pictures are sorted by path.
+    /// The row group that contains the picture at `path`, if all pictures are sorted by path.
     pub(super) fn group_of(&self, path: &str) -> Option<usize> {
         if !self.head.archives.is_empty() {
             return None;
@@ -222,7 +222,7 @@ impl Stored {
         Some(from)
     }
 
-    /// Cuts these row groups into parts that are in memory at a time.
+    /// Cuts these row groups into parts that fit into memory.
     pub fn parts(&self, groups: Range<usize>) -> Vec<Range<usize>> {
         let (mut parts, mut rows): (Vec<Range<usize>>, usize) = (Vec::new(), 0);
         for group in groups {
@@ -238,7 +238,8 @@ impl Stored {
         parts
     }
 
-    /// Reads the pictures of these row groups and the other files beside them; gives the pictures of each shard, too.
+    /// Reads the pictures of these row groups and the other files between them; also returns the pictures of each
+    /// shard.
     pub fn read(&self, groups: Range<usize>) -> Result<(Listing, Vec<Range<usize>>), IoError> {
         let columns = self.file.read(groups.clone(), &COLUMNS)?;
         let mut rows_of = groups.map(|group| self.file.rows(group));
@@ -285,7 +286,7 @@ impl Stored {
         Ok((listing, ranges))
     }
 
-    /// Gives the pictures that lie in archives their places.
+    /// Gives pictures in archives their positions in these.
     fn take_members(&self, columns: &Columns, listing: &mut Listing) -> Result<(), IoError> {
         if self.head.archives.is_empty() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Writes a listing into the store, part by part: a row group for each shard, and others for files that are no
-//! pictures and lie before the first or behind the last one.
+//! Writes a listing into the store, part by part: a row group for each shard, and others for files that are not
+//! pictures and are before the first picture or after the last one.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,19 +19,19 @@ use crate::io::writer::Writer;
 use crate::pictures::source::archive::{Archive, Facts, Member};
 use crate::plan::Plan;
 
-/// How a listing is written into the store.
+/// The settings for writing a listing into the store.
 pub(crate) struct Storing<'a> {
     pub plan: &'a Plan,
-    /// The hash of the settings by which features are computed and tables are cut.
+    /// The hash of the settings for features and shards.
     pub settings: String,
-    /// Cuts pictures into shards. It decides by the pictures of a shard and the one behind, so that parts of a listing
-    /// are cut as the whole.
+    /// Cuts pictures into shards. A border depends only on the pictures of the shard and the next one, so that cutting
+    /// a listing part by part gives the same shards.
     pub cut: &'a dyn Fn(&[Picture]) -> Vec<Range<usize>>,
 }
 
 impl Storing<'_> {
-    /// Writes the listing, unless it is there; `notes` notes what is known of the contents of a part by now. True when
-    /// another one was there.
+    /// Writes the listing, unless it is there; `notes` fills in the known contents of a part. Returns true if it
+    /// replaces another listing.
     pub fn store(
         &self,
         listing: &Listing,
@@ -63,8 +63,8 @@ impl Storing<'_> {
         Ok(there != Some(head))
     }
 
-    /// Writes a listing of `count` pictures that is made part by part, and opens it. It takes the place of the one in
-    /// the store when it is [kept](Stored::keep).
+    /// Writes a listing of `count` pictures that is made part by part, and opens it. It replaces the listing in the
+    /// store when it is [kept](Stored::keep).
     pub fn draft<E: From<IoError>>(
         &self,
         whole: &Listing,
@@ -75,7 +75,7 @@ impl Storing<'_> {
         Ok(Stored::draft(self.plan, synced)?.into_listing())
     }
 
-    /// Makes the head of the stored listing, but for what its pictures tell.
+    /// Makes the head of the stored listing, without the facts that depend on its pictures.
     fn head(&self, listing: &Listing) -> Result<Head, IoError> {
         Ok(Head {
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -87,7 +87,7 @@ impl Storing<'_> {
         })
     }
 
-    /// Writes the parts of a listing of `count` pictures. Gives the head with the facts that they tell.
+    /// Writes the parts of a listing of `count` pictures. Returns the head, completed by these.
     fn write<'l, E: From<IoError>>(
         &self,
         mut head: Head,
@@ -118,8 +118,8 @@ impl Storing<'_> {
         Ok((file.sync().map_err(IoError::from)?, head))
     }
 
-    /// Appends the shards of a part but the last, which may go on in the next part where this one has not the
-    /// `last_pictures`, and gives the rest.
+    /// Appends the shards of a part except the last, which may continue in the next part unless this one has the
+    /// `last_pictures`, and returns the rest.
     fn append<W: Write>(
         &self,
         groups: &mut Groups<W>,
@@ -127,7 +127,7 @@ impl Storing<'_> {
         part: &Listing,
         last_pictures: bool,
     ) -> Result<Listing, IoError> {
-        // a listing that is held is not copied
+        // a listing in memory is not copied
         let is_alone = left.pictures.is_empty() && left.aside.is_empty();
         if !is_alone {
             left.pictures.extend_from_slice(&part.pictures);
@@ -146,7 +146,7 @@ impl Storing<'_> {
             groups.append(&rows, &all.classes)?;
         }
         if last_pictures || end == 0 {
-            // no shard is open to which these files belong
+            // these files belong to no shard
             groups.append(&aside.by_ref().map(Row::Aside).collect::<Vec<_>>(), &all.classes)?;
         }
         let written = all.aside.len() - aside.len();
@@ -197,10 +197,10 @@ fn group<'a>(pictures: &'a [Picture], aside: &mut Peekable<Iter<'a, Aside>>) -> 
 /// The numbers of archives by their paths.
 type Numbers<'a> = BTreeMap<&'a Path, u64>;
 
-/// Every archive that pictures of a listing that is held lie in, once.
+/// Every archive that has pictures of a listing in memory, once.
 fn archives(listing: &Listing) -> Vec<Facts> {
     let mut all: Vec<&Archive> = Vec::new();
-    // members of one archive stand together
+    // members of one archive are consecutive
     for archive in listing.pictures.iter().filter_map(|picture| Some(&picture.member.as_ref()?.archive)) {
         if all.last().is_none_or(|last| last.path() != archive.path()) {
             all.push(archive);
@@ -243,7 +243,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Half of the hash of the contents.
+    /// Half of the hash of the contents: the first for 0, the second for 1.
     fn contents(self, half: usize) -> Option<u64> {
         let bytes = self.picture()?.contents.to_bytes();
         bytes.as_chunks().0.get(half).map(|&bytes| u64::from_le_bytes(bytes))

@@ -1,4 +1,4 @@
-//! Finds the pictures that a table names, by its columns and lines.
+//! Finds the pictures that a table names.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
@@ -19,17 +19,17 @@ use crate::pictures::source::remote::{Facts, is_url};
 /// The longest path or label, in bytes.
 const FIELD: usize = 4096;
 
-/// A table does not name pictures.
+/// A table does not give a list of pictures.
 #[derive(Debug, Error)]
 pub enum TableError {
     /// It has no column of this name.
     #[error("{message}")]
     NoColumn {
-        /// The key that names the column, where one does.
+        /// The YAML key that names the column, if one does.
         key: &'static str,
         message: String,
     },
-    /// The fault, with its line.
+    /// The error, with its line.
     #[error("{0}")]
     Wrong(String),
 }
@@ -44,7 +44,7 @@ impl TableError {
     }
 }
 
-/// The places of the columns.
+/// The indices of the columns.
 struct Head {
     path: usize,
     label: Option<usize>,
@@ -52,8 +52,8 @@ struct Head {
 }
 
 impl Head {
-    /// Finds the columns by the names that were given, else by `path`, `label` and `split`, of which the last two may
-    /// be missing.
+    /// Finds the columns by the configured names, else by `path`, `label` and `split`, of which the last two may be
+    /// missing.
     fn of(names: &[String], columns: &Columns, table: &Path) -> Result<Self, TableError> {
         let column = |wanted: &str| {
             let exact = names.iter().position(|name| name == wanted);
@@ -88,7 +88,7 @@ impl Head {
 /// A line of the table.
 struct Row {
     start: csv::Position,
-    /// Below the root.
+    /// The path below the root.
     inside: PathBuf,
     label: Option<Arc<str>>,
     split: Part,
@@ -109,16 +109,16 @@ fn opened(table: &Path) -> Result<(Text<'_>, Vec<String>), TableError> {
     Ok((text, names))
 }
 
-/// Finds the files that a table with a header names. A path counts from `root`; a name without ending stands for the
-/// picture of that name. Where no path of the table leads to a file, the files are looked for below the table's own
-/// folder, and names without folder in all folders of the root.
+/// Finds the files in a table with a header. Paths are relative to `root`; a name without extension stands for the
+/// picture of that name. If no path of the table leads to a file, the files are searched below the table's own folder,
+/// and names without folder in all folders of the root.
 pub fn from_csv(root: &Path, table: &Path, columns: &Columns) -> Result<Found, TableError> {
     let (text, names) = opened(table)?;
     let head = Head::of(&names, columns, table)?;
     found_by(root, table, (text, head))
 }
 
-/// Finds all files that a table with a header names, whatever their splits.
+/// Finds all files in a table with a header, whatever their splits.
 pub fn all_of_csv(root: &Path, table: &Path) -> Result<Found, TableError> {
     let (text, names) = opened(table)?;
     let head = Head { split: None, ..Head::of(&names, &Columns::default(), table)? };
@@ -131,8 +131,8 @@ fn found_by<'a>(root: &Path, table: &'a Path, read: (Text<'a>, Head)) -> Result<
     rows.finish().map_err(|(start, reason)| at_line(table, &text, &start, &reason))
 }
 
-/// Calls `take` with every line of a table: its place, its path, its label and its split. Returns the table for errors
-/// that are known later.
+/// Calls `take` with every line of a table: its position, its path, its label and its split. Returns the table, for the
+/// line numbers of later errors.
 fn each_line<'a>(
     table: &'a Path,
     (mut text, head): (Text<'a>, Head),
@@ -151,7 +151,8 @@ fn each_line<'a>(
     }
 }
 
-/// Whether a line has a word for the test in that column. Faults of the table are told when its lines are taken.
+/// Whether a line has a word for the test split in that column. Errors in the table are reported later, when its lines
+/// are read.
 fn names_a_test(table: &Path, column: usize) -> bool {
     let Ok((mut text, _)) = opened(table) else { return false };
     let mut record = csv::ByteRecord::new();
@@ -163,7 +164,7 @@ fn names_a_test(table: &Path, column: usize) -> bool {
     false
 }
 
-/// Keeps the members of archives that a table names, by their keys, or by their paths inside an archive where only one
+/// Keeps those members of archives that a table names, by their keys, or by their paths inside an archive if only one
 /// archive has such a path.
 pub fn among(found: Found, table: &Path, columns: &Columns) -> Result<Found, TableError> {
     let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -194,7 +195,7 @@ pub fn among(found: Found, table: &Path, columns: &Columns) -> Result<Found, Tab
     })?;
     let mut found = found;
     let (mut number, mut left) = (0, Vec::new());
-    // pictures that no line names take no part, as in a folder
+    // pictures that are not in the table are left out, as in a folder
     found.candidates.retain_mut(|candidate| {
         number += 1;
         let Some((label, split)) = named.remove(&(number - 1)) else { return false };
@@ -213,10 +214,10 @@ fn at_line(table: &Path, text: &Text, start: &csv::Position, reason: &str) -> Ta
     TableError::Wrong(format!("{}, line {}: {reason}", table.display(), text.line_at(start)))
 }
 
-/// The split of a line, where the table tells one, or the reason why its picture takes no part.
+/// The split of a line, if the table has one, or the reason why its picture is left out.
 type Part = Result<Option<Split>, &'static str>;
 
-/// The values of a line beside the path.
+/// The label and the split of a line.
 type Words<'a> = (Option<&'a str>, Part);
 
 fn left_out(candidate: &Candidate, reason: &str) -> Aside {
@@ -224,7 +225,7 @@ fn left_out(candidate: &Candidate, reason: &str) -> Aside {
     Aside { path: candidate.path.clone(), bytes, kind: Kind::Split, reason: reason.to_string() }
 }
 
-/// The lines of a table while their files are looked for.
+/// The lines of a table while their files are searched.
 struct Rows<'a> {
     root: &'a Path,
     /// The table's folder.
@@ -285,7 +286,7 @@ impl<'a> Rows<'a> {
         self.once(path).map(|()| None)
     }
 
-    /// Gives the picture that was added last its words, or leaves it out.
+    /// Gives the picture that was added last its label and split, or leaves it out.
     fn tell(&mut self, label: Option<Arc<str>>, split: Part) {
         let Some(mut candidate) = self.found.candidates.pop() else { return };
         match split {
@@ -302,9 +303,9 @@ impl<'a> Rows<'a> {
         if self.seen.insert(path) { Ok(()) } else { Err(text) }
     }
 
-    /// Looks for the files that were not where their lines say; an error names the line that begins there.
+    /// Searches the files that are not at their paths; an error names the line that begins at the position.
     fn finish(mut self) -> Result<Found, (csv::Position, String)> {
-        // a picture of a split that takes no part is there, too
+        // a picture that is left out by its split exists, too
         let there = |aside: &Aside| aside.kind == Kind::Split;
         let none_there = self.found.candidates.is_empty() && !self.found.aside.iter().any(there);
         for mut row in std::mem::take(&mut self.missed) {
@@ -324,7 +325,7 @@ impl<'a> Rows<'a> {
         Ok(self.found)
     }
 
-    /// Finds the file of a path that counts from the table's folder, or of a name in any folder.
+    /// Finds the file of a path relative to the table's folder, or of a name in any folder.
     fn another_way(&mut self, inside: &Path) -> Result<Option<PathBuf>, String> {
         if let Some(inside) = from_folder(self.root, &self.folder.join(inside)) {
             if self.root.join(&inside).symlink_metadata().is_ok() {
@@ -337,8 +338,8 @@ impl<'a> Rows<'a> {
         self.elsewhere.anywhere(inside)
     }
 
-    /// Returns the path of a line below the root. It may be written as it is stored, as the manifest writes it, or with
-    /// backslashes for slashes; blanks around it are part of it where there is such a file.
+    /// Returns the path of a line below the root. It may be written as on disk, as in the manifest, or with backslashes
+    /// for slashes; surrounding spaces belong to the path if such a file exists.
     fn place_of(&self, field: &[u8]) -> Result<PathBuf, String> {
         let trimmed = field.trim_ascii();
         if trimmed.is_empty() {

@@ -1,28 +1,28 @@
-//! The text of a table as records, whatever program wrote it: UTF-8 or UTF-16, separated by commas, semicolons, tabs or
-//! bars. No line is held that is longer than a table's line may be.
+//! Reads a table as records: UTF-8 or UTF-16, separated by commas, semicolons, tabs or bars. A line longer than the
+//! limit is not held in memory.
 
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 
 use crate::pictures::source::open;
 
-/// The longest line, in bytes: a quote that never closes makes one line of all that follows.
+/// The longest line, in bytes: an unclosed quote makes one line of the rest of the file.
 pub const LINE: u64 = 1 << 20;
-/// The bytes at the beginning that are searched for marks and separators.
+/// The bytes at the beginning that are searched for byte order marks and separators.
 const HEAD: u64 = 1 << 16;
-/// The separators of fields; of equally frequent ones the first is taken.
+/// The separators of fields; of equally frequent ones the first is used.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// A table that is being read.
 pub struct Text<'a> {
     path: &'a Path,
     reader: csv::Reader<Bounded>,
-    /// Lines before the header that are no part of the table.
+    /// Lines before the header that are not part of the table.
     skipped: u64,
 }
 
 impl<'a> Text<'a> {
-    /// Opens the table; an error where the file is none.
+    /// Opens the table; an error if the file is not a table.
     pub fn open(path: &'a Path) -> io::Result<Self> {
         let Beginning { head, rest, skipped } = Beginning::of(path)?;
         let delimiter = separator(&head);
@@ -39,7 +39,7 @@ impl<'a> Text<'a> {
         Ok(header.iter().map(|name| String::from_utf8_lossy(name).trim().to_string()).collect())
     }
 
-    /// Where the next record begins.
+    /// The position of the next record.
     pub fn position(&self) -> csv::Position {
         self.reader.position().clone()
     }
@@ -82,7 +82,7 @@ fn reason(error: &csv::Error) -> String {
     }
 }
 
-/// The beginning of a table as UTF-8 without a mark, and the rest.
+/// The beginning of a table as UTF-8 without a byte order mark, and the rest.
 struct Beginning {
     head: Vec<u8>,
     rest: Box<dyn Read>,
@@ -110,7 +110,7 @@ impl Beginning {
         if head.contains(&0) {
             return Err(io::Error::other("it is no text; save the table as CSV in UTF-8"));
         }
-        // Excel names the separator in a first line
+        // Excel may write the separator into the first line
         let first = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
         let named = head.len() > 4 && head[..4].eq_ignore_ascii_case(b"sep=") && first <= 6;
         if named {
@@ -120,7 +120,7 @@ impl Beginning {
     }
 }
 
-/// Returns the separator that the header has most of, outside of quotes.
+/// Returns the most frequent separator of the header, outside of quotes.
 fn separator(head: &[u8]) -> u8 {
     let line = head.split(|byte| matches!(byte, b'\n' | b'\r')).find(|line| !line.trim_ascii().is_empty());
     let mut counts = [0_usize; SEPARATORS.len()];
@@ -135,7 +135,7 @@ fn separator(head: &[u8]) -> u8 {
     SEPARATORS[most]
 }
 
-/// A reader that gives no more than is allowed.
+/// A reader that returns no more than `allowed` bytes.
 struct Bounded {
     inner: Box<dyn Read>,
     given: u64,
@@ -235,7 +235,7 @@ mod tests {
         ] {
             assert_eq!(records(&bytes).expect(what), wanted, "{what}");
         }
-        // pairs of UTF-16 that lie across two fills
+        // surrogate pairs that are split between two reads
         let long: String = "😀".repeat(5000);
         let bytes: Vec<u8> = format!("\u{feff}a{long}").encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(records(&bytes).expect("long"), [[format!("a{long}")]]);

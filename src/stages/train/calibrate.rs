@@ -1,5 +1,5 @@
-//! The folds of the train split, and the calibration that is fitted on them: what a classifier says about rows that it
-//! has not seen tells how far it may be believed.
+//! The folds of the train split, and the calibration of the probabilities, which is fitted on rows that the classifier
+//! was not fitted on.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -15,9 +15,9 @@ use crate::learn::temperature::Temperature;
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
 
-/// Folds where `train.cv` asks for none.
+/// Number of folds where `train.cv` is not set.
 const FOLDS: usize = 5;
-/// Rows that are enough for one number. Of a larger train split some folds are left out, unless `train.cv` wants them.
+/// Rows that suffice to fit the temperature. In a larger train split some folds are skipped, unless `train.cv` is set.
 const ROWS: usize = 4000;
 
 /// The folds of the train split.
@@ -26,16 +26,16 @@ pub struct Folds {
     /// The fold of every row.
     pub of: Vec<usize>,
     pub count: usize,
-    /// The classifiers are fitted without each of the first so many.
+    /// Only the first so many folds are held out in turn.
     pub fitted: usize,
-    /// Whether the classifiers are compared by them.
+    /// Whether the classifiers are compared on the folds.
     pub compare: bool,
     /// Whether the temperature is fitted on them.
     pub calibrate: bool,
 }
 
-/// The folds that the settings ask for; none where nothing is compared and nothing is calibrated. Where the calibration
-/// is not asked for and cannot be made, there is none.
+/// The folds that the settings ask for; none if nothing is compared or calibrated. If the calibration is only a
+/// default and cannot be made, it is left out.
 pub fn folds(
     settings: &config::Train,
     keys: &[Key],
@@ -44,7 +44,7 @@ pub fn folds(
 ) -> Result<Option<Folds>, TrainError> {
     let asked = settings.folds();
     let count = match settings.auto {
-        // nobody has asked for so many
+        // the number of folds is a default and may be reduced
         Some(_) if settings.cv.is_none() => {
             let groups = settings.group_by.as_deref().map(|pattern| groups(pattern, keys)).transpose()?;
             let groups = groups.map_or(FOLDS, |groups| groups.into_iter().collect::<BTreeSet<_>>().len());
@@ -87,8 +87,7 @@ pub fn folds(
 }
 
 impl Folds {
-    /// The settings with the classifiers for which there are enough rows beside every fold: see
-    /// [`config::Train::passing`].
+    /// The settings with those classifiers for which every fold leaves enough rows: see [`config::Train::passing`].
     pub fn passing<'a>(
         &self,
         settings: &'a config::Train,
@@ -106,13 +105,13 @@ impl Folds {
 pub struct HeldOut {
     probabilities: FeatureMatrix,
     truth: Vec<usize>,
-    /// Every so-manieth row is kept.
+    /// Every `step`-th row is kept.
     step: usize,
     met: usize,
 }
 
 impl HeldOut {
-    /// Room for some of `rows` rows.
+    /// Keeps some of `rows` rows.
     pub fn new(rows: usize, classes: usize) -> Self {
         let (step, probabilities) = (rows.div_ceil(2 * ROWS).max(1), FeatureMatrix::with_cols(classes));
         Self { probabilities, truth: Vec::new(), step, met: 0 }
@@ -126,7 +125,7 @@ impl HeldOut {
         self.met += 1;
     }
 
-    /// The calibration, where one makes the predictions better.
+    /// The calibration, if it improves the predictions.
     pub fn calibrated(mut self, folds: &Folds) -> Option<Calibration> {
         let temperature = Temperature::fit(&self.probabilities, &self.truth)?;
         let before = Reliability::of(&self.truth, &self.probabilities);

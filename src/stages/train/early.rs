@@ -1,4 +1,4 @@
-//! Faults of the training that are known as soon as the pictures are listed: they are told before hours of extraction.
+//! Errors of the training that are known once the pictures are listed, and so are reported before hours of extraction.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::terminal::printable;
 
 /// Returns an error where the listed pictures are too few for the classifiers, even if all can be read.
 pub fn check(settings: &config::Train, listing: &Listing, ui: &Ui) -> Result<(), TrainError> {
-    // one that is too large to be held has rows enough, and `train` itself looks at the rest
+    // a listing that is too large for the memory has enough rows, and `train` checks the rest
     if listing.stored.is_some() {
         return Ok(());
     }
@@ -24,8 +24,8 @@ pub fn check(settings: &config::Train, listing: &Listing, ui: &Ui) -> Result<(),
     calibrate::folds(settings, &keys, &y, &known).map(drop)
 }
 
-/// Returns an error where no test picture is of a class that is learnt, since nothing could be measured; warns where
-/// some are not.
+/// Returns an error if no test picture is of a class in the train split, since nothing could be measured; warns if some
+/// are not.
 fn check_test(listing: &Listing, known: &[String], ui: &Ui) -> Result<(), TrainError> {
     let absent: Vec<&str> = listing.classes.iter().filter(|class| !known.contains(class)).map(String::as_str).collect();
     if absent.is_empty() {

@@ -1,4 +1,4 @@
-//! Fitting one classifier as its settings say.
+//! Fits one classifier by its settings.
 
 use std::ops::ControlFlow;
 
@@ -21,7 +21,7 @@ pub struct TrainTable<'a> {
     pub classes: &'a [String],
 }
 
-/// Returns an error at the key of the YAML that weights a class which is not among `classes`, those of the whole
+/// Returns an error at the YAML key that gives a weight to a class which is not among `classes`, those of the whole
 /// listing.
 pub fn check_class_weights(
     pipeline: &config::Pipeline,
@@ -41,7 +41,7 @@ pub fn check_class_weights(
     Ok(())
 }
 
-/// Returns an error where the named rows are too few for the classifier.
+/// Returns an error if the rows `rows` are too few for the classifier.
 pub fn check_rows(settings: config::Classifier, y: &[usize], rows: &[usize], classes: usize) -> Result<(), TrainError> {
     let fitting = match settings {
         config::Classifier::Mlp(mlp) => mlp::held_out(mlp, y, rows, classes).map(drop).map_err(Into::into),
@@ -51,8 +51,8 @@ pub fn check_rows(settings: config::Classifier, y: &[usize], rows: &[usize], cla
     fitting.map_err(|error: ClassifierError| error.into())
 }
 
-/// Fits on all rows, a perceptron from the layers of `start` where there are any; `heard` is called
-/// after every epoch or iteration.
+/// Fits on all rows, a perceptron from the layers of `start` if there are any; `heard` is called after every epoch or
+/// iteration.
 pub fn fit(
     settings: config::Classifier,
     data: TrainTable,
@@ -79,7 +79,8 @@ pub fn fit(
     layers(fitted, classes)
 }
 
-/// Returns the fitted classifier; an error about a class gets the name of the class, which `learn` does not know.
+/// Returns the fitted classifier; in an error about a class, its number is replaced by its name, which `learn` does not
+/// know.
 fn layers(fitted: Result<Mlp, MlpError>, classes: &[String]) -> Result<Classifier, TrainError> {
     match fitted {
         Err(MlpError::Interrupted) => Err(Interrupted.into()),

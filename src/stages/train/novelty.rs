@@ -1,5 +1,5 @@
-//! The train rows by which `predict` tells how far a picture is from everything that was learnt. They are a sample of
-//! bounded size, so that the folder `classifier/` stays small and a prediction quick.
+//! A sample of the train rows, by which `predict` measures how far a picture is from the training data. Its size is
+//! bounded, so that the folder `classifier/` stays small and predictions stay fast.
 
 use super::{TrainError, groups};
 use crate::config;
@@ -14,14 +14,14 @@ use crate::stages::rows::{Source, TrainRows};
 use crate::store::RunDir;
 use crate::table::FeatureMatrix;
 
-/// Bytes of the sample.
+/// The most bytes of the sample.
 const BYTES: usize = 32 << 20;
-/// Multiply-accumulates for all train rows beside the sample: some ten seconds on two cores.
+/// The most multiply-accumulates to compare all train rows with the sample: about ten seconds on two cores.
 const WORK: usize = 200_000_000_000;
-/// Rows of the sample that are worth more work, as far as they fit.
+/// Rows that the sample has even if their comparison takes more work, within `BYTES`.
 const ROWS: usize = 1000;
 
-/// Train rows that say how far others are, and their numbers among all train rows, ascending.
+/// The sample of train rows, and their numbers among all train rows, ascending.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     pub novelty: Novelty,
@@ -29,7 +29,7 @@ pub struct Sample {
 }
 
 /// Fits on a sample of the train rows, whose keys and classes are given; none where there are too few. The features are
-/// those that `select` has kept, before `reduce`: components of what was learnt say little about anything else.
+/// those that `select` has kept, before `reduce`, since components of the train rows describe other pictures badly.
 pub fn fit(
     plan: &Plan,
     settings: &config::Train,
@@ -43,7 +43,7 @@ pub fn fit(
     let mut numbers: Vec<usize> = (0..y.len()).collect();
     let most = cheap.min(BYTES / (size_of::<f32>() * width));
     if numbers.len() > most {
-        // by the hash of the path: neither the order of the folders nor chance
+        // in the order of the hashes of the paths, which is reproducible and independent of the folders
         numbers.sort_by_cached_key(|&row| *blake3::hash(keys[row].path.as_bytes()).as_bytes());
         numbers.truncate(most);
         numbers.sort_unstable();
@@ -69,7 +69,7 @@ pub fn fit(
 /// Writes the sample.
 pub(super) fn save(dir: &RunDir, sample: &Sample) -> Result<Digest, IoError> {
     let Parts { mean, rows, classes, scale, own } = sample.novelty.parts();
-    // f64 holds these whole numbers exactly
+    // f64 represents these integers exactly
     let [classes, numbers] = [&classes, &sample.numbers].map(|all| all.iter().map(|&n| n as f64).collect::<Vec<f64>>());
     let tensors = [
         Tensor::new("mean", &[mean.len()], Values::F32(&mean)),

@@ -1,13 +1,13 @@
-//! Checks whether a classifier fits into memory: before the first picture is computed, with the numbers known then, and
-//! again before it is trained.
+//! Checks whether the training of a classifier fits into memory: before the first picture is computed, with the numbers
+//! known then, and again before the training.
 
 use crate::config::{Classifier, Components, InMemory, MlpParams, Reduce, Solver, Train};
 use crate::memory::{self, NoRoom};
 use crate::plan::Plan;
 
-/// Bytes that a weight of a perceptron takes while it is trained: itself, its first value, and the two moments of Adam.
+/// Bytes per weight of a perceptron in training with SGD or Adam: the weight, its initial value, and two moments.
 const STEPPED: u64 = 16;
-/// Bytes that a weight takes with L-BFGS, which remembers ten steps and has numbers of 64 bits.
+/// Bytes per weight with L-BFGS, which stores ten steps in 64 bits.
 const FULL_BATCH: u64 = 200;
 
 /// The rows and columns that a classifier is trained on.
@@ -18,14 +18,14 @@ pub struct Shape {
     pub classes: usize,
 }
 
-/// Returns an error at the key of a classifier that needs more memory than there is, whatever columns will be left;
-/// `rows` are those of the train split.
+/// Returns an error at the key of a classifier that needs more memory than there is, even with the fewest columns that
+/// may be left; `rows` are those of the train split.
 pub fn check(plan: &Plan, settings: &Train, rows: usize, classes: usize) -> Result<(), NoRoom> {
     let shape = Shape { rows, cols: least_columns(plan, rows), classes };
     settings.passing(|key, one| fits(&plan.pipeline.written(key), one, shape)).map(drop)
 }
 
-/// Returns an error at `key` where training that classifier needs more memory than there is.
+/// Returns an error at `key` if the training of that classifier needs more memory than there is.
 pub fn fits(key: &str, classifier: Classifier, shape: Shape) -> Result<(), NoRoom> {
     let Some(limit) = memory::limit() else { return Ok(()) };
     match needs(key, classifier, shape).into_iter().find(|need| need.bytes > limit.bytes) {
@@ -36,14 +36,14 @@ pub fn fits(key: &str, classifier: Classifier, shape: Shape) -> Result<(), NoRoo
     }
 }
 
-/// A need of memory: the bytes, their subject, and advice where they are too many.
+/// A need of memory: its bytes, what needs them, and advice if they are too many.
 struct Need {
     bytes: u64,
     subject: String,
     advice: &'static str,
 }
 
-/// Lists the memory that a classifier takes.
+/// Lists the needs of a classifier.
 fn needs(key: &str, classifier: Classifier, shape: Shape) -> Vec<Need> {
     let Shape { rows, cols, .. } = shape;
     let mut all = Vec::new();
@@ -69,7 +69,7 @@ fn needs(key: &str, classifier: Classifier, shape: Shape) -> Vec<Need> {
     all
 }
 
-/// Inputs, hidden layers, outputs.
+/// The widths of the input, the hidden layers and the output.
 fn widths(mlp: &MlpParams, shape: Shape) -> Vec<usize> {
     let outputs = if shape.classes == 2 { 1 } else { shape.classes };
     [&[shape.cols], mlp.hidden.as_slice(), &[outputs]].concat()
@@ -82,7 +82,8 @@ fn weights(mlp: &MlpParams, shape: Shape) -> u64 {
     layers.fold(0, u64::saturating_add).saturating_mul(each)
 }
 
-/// Bytes of the hidden layers' activations for a batch, and of their gradients; L-BFGS goes over its rows in blocks.
+/// Bytes of the hidden layers' activations for a batch, and of their gradients; 0 for L-BFGS, which processes rows in
+/// blocks.
 fn activations(mlp: &MlpParams, shape: Shape) -> u64 {
     if mlp.solver == Solver::Lbfgs {
         return 0;
@@ -91,10 +92,10 @@ fn activations(mlp: &MlpParams, shape: Shape) -> u64 {
     (mlp.batch_size.of(shape.rows) as u64).saturating_mul(units as u64).saturating_mul(8)
 }
 
-/// Returns the fewest columns that the classifier can get.
+/// Returns the smallest number of columns that the classifier may get.
 fn least_columns(plan: &Plan, rows: usize) -> usize {
     let pipeline = &plan.pipeline;
-    // the number of columns that vary is known later
+    // the number of columns above the threshold is known only later
     let kept = if pipeline.select.is_some() { 1 } else { plan.width() };
     let count = match &pipeline.reduce {
         Some(Reduce { pca: Some(pca), .. }) => match pca.components {

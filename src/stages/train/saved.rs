@@ -1,4 +1,4 @@
-//! The classifier on disk: its tensors, and a card (`classifier.json`) that says how they are used.
+//! The classifier on disk: its tensors, and a card (`classifier.json`) that describes their use.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,10 +20,10 @@ use crate::stages::StageId;
 use crate::store::{OutputFile, Record, RunDir};
 use crate::table::FeatureMatrix;
 
-/// Every kind that is saved, `mlp` first: the one of cards without a kind.
+/// Every kind of classifier, `mlp` first: a card without a kind has one of this kind.
 pub const KINDS: [&str; 3] = ["mlp", "logistic", "knn"];
 
-/// Writes the tensors of a classifier of this kind, and its card. Returns the files.
+/// Writes the tensors of a classifier of this kind, and its card. Returns these files.
 pub fn save(
     plan: &Plan,
     kind: &'static str,
@@ -55,7 +55,7 @@ pub fn save(
     Ok(outputs)
 }
 
-/// Returns name and hash of each file beside the card, which may be copied to a place without records.
+/// Returns name and hash of each file that the card names: the folder may be copied without the records of the run.
 fn files(plan: &Plan, fitted: &[OutputFile]) -> Result<BTreeMap<String, Digest>, IoError> {
     let before = [StageId::Extract, StageId::Select, StageId::Reduce];
     let before = before.into_iter().filter_map(|stage| Record::read(&plan.dir, stage));
@@ -81,20 +81,20 @@ fn layers(mlp: &Mlp, path: &Path) -> Result<Digest, IoError> {
 }
 
 fn table(knn: &Knn, path: &Path) -> Result<Digest, IoError> {
-    // f64 holds these whole numbers exactly
+    // f64 represents these integers exactly
     let y: Vec<f64> = knn.y.iter().map(|&class| class as f64).collect();
     let x = Tensor::new("x", &[knn.x.rows(), knn.x.cols()], Values::F32(knn.x.as_slice()));
     tensors::write(path, &[x, Tensor::new("y", &[y.len()], Values::F64(&y))])
 }
 
-/// The network that made the features and the number format of its table.
+/// The network that computed the features, and the dtype of its table.
 pub(super) fn origin(plan: &Plan) -> Value {
     let mut origin = json!(NetworkCard::of(plan));
     origin["dtype"] = json!(plan.pipeline.output.dtype);
     origin
 }
 
-/// `classifier.json`: everything that a picture goes through, in words.
+/// `classifier.json`: a description of every step from the picture to the class.
 fn card(
     plan: &Plan,
     kind: &str,
@@ -121,7 +121,7 @@ fn card(
     card
 }
 
-/// Reads the card of a classifier, once it and the files that it names have been checked.
+/// Reads the card of a classifier after checking it and the files that it names.
 pub fn checked(dir: &RunDir) -> Result<Value, IoError> {
     let card: Value = sealed::read(&dir.card())?;
     for (name, digest) in card["files"].as_object().into_iter().flatten() {
@@ -139,7 +139,7 @@ pub struct Saved {
     pub classes: Vec<String>,
     /// The calibration of its probabilities.
     pub temperature: Option<Temperature>,
-    /// The train rows that tell how far a picture is from them; versions before 0.4 wrote none.
+    /// The train rows for the distance of a picture from the training data; versions before 0.4 wrote none.
     pub sample: Option<Sample>,
 }
 

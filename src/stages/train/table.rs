@@ -1,5 +1,4 @@
-//! The rows that a classifier is fitted on, or asked about: in memory, or copied to disk where the memory is for
-//! something else.
+//! The rows that a classifier is fitted on or predicts: in memory, or copied to disk to save memory.
 
 use std::ops::Range;
 use std::path::Path;
@@ -10,20 +9,20 @@ use crate::io::IoError;
 use crate::io::row_file::{RowFile, RowWriter};
 use crate::table::{FeatureMatrix, Rows};
 
-/// Bytes and rows of a table that are read together: between them the user may stop the work.
+/// The most bytes and rows that are read together; between two such blocks the user can interrupt the run.
 const BLOCK: usize = 16 << 20;
 const TOGETHER: usize = 1024;
 
 /// A table.
 #[derive(Debug)]
 pub enum Table {
-    /// Shared with a classifier that keeps it.
+    /// Shared with a classifier that keeps the table.
     Held(Arc<FeatureMatrix>),
     OnDisk(RowFile),
 }
 
 impl Table {
-    /// The rows, wherever they lie.
+    /// The rows, in memory or on disk.
     pub fn rows(&self) -> &dyn Rows {
         match self {
             Self::Held(table) => &**table,
@@ -31,7 +30,7 @@ impl Table {
         }
     }
 
-    /// The table in memory, read from disk where it lies there.
+    /// The table in memory; a table on disk is read.
     pub fn held(&self) -> Result<Arc<FeatureMatrix>, TrainError> {
         match self {
             Self::Held(table) => Ok(Arc::clone(table)),
@@ -54,7 +53,7 @@ fn read(table: &dyn Rows, rows: Range<usize>) -> Result<FeatureMatrix, TrainErro
     FeatureMatrix::from_vec(count, table.cols(), values).map_err(|error| TrainError::Disk(std::io::Error::other(error)))
 }
 
-/// A table in the making.
+/// A table that is being filled.
 #[derive(Debug)]
 pub enum Filling {
     Held(FeatureMatrix),
@@ -62,7 +61,7 @@ pub enum Filling {
 }
 
 impl Filling {
-    /// Begins a table of `rows` rows and `cols` columns, in memory or on the disk that `folder` is on.
+    /// Starts a table of `rows` × `cols`, in memory or on the disk of `folder`.
     pub fn new(held: bool, folder: &Path, (rows, cols): (usize, usize)) -> Result<Self, IoError> {
         Ok(match held {
             true => Self::Held(FeatureMatrix::with_capacity(rows, cols)),
@@ -79,7 +78,7 @@ impl Filling {
         Ok(())
     }
 
-    /// The table.
+    /// Returns the finished table.
     pub fn finish(self) -> Result<Table, IoError> {
         Ok(match self {
             Self::Held(table) => Table::Held(Arc::new(table)),

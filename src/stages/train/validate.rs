@@ -1,6 +1,6 @@
 //! Cross-validation of everything that is fitted, as scikit-learn's `cross_val_score(make_pipeline(…), …)`: `select`,
-//! `reduce` and the classifiers are fitted without the rows of a fold, then the classifiers are scored on the fold.
-//! Columns, a scale or components that have seen the fold would flatter the score.
+//! `reduce` and the classifiers are fitted without the rows of a fold, then the classifiers are scored on the fold. If
+//! columns, scale or components were fitted on the fold, too, the score would be too high.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -32,8 +32,8 @@ pub struct Columns<'a> {
     pub folder: &'a Path,
 }
 
-/// Measures every classifier on every fold, fitted on the others, and keeps its probabilities for rows of the fold. `y`
-/// is the class of each train row.
+/// Scores every classifier on every fold, fitted on the others, and keeps its probabilities for the rows of the fold.
+/// `y` is the class of each train row.
 pub fn validate(
     classifiers: &[Classifier],
     columns: Columns,
@@ -82,8 +82,8 @@ pub fn validate(
 }
 
 impl Columns<'_> {
-    /// Returns the train rows outside the fold and those in it, both through the `select` and `reduce` that were fitted
-    /// outside; in memory where one of `classifiers` needs them there.
+    /// Returns the train rows outside the fold and those in it, both transformed by the `select` and `reduce` that were
+    /// fitted outside; in memory if one of `classifiers` needs them there.
     fn split(
         &self,
         classifiers: &[Classifier],
@@ -133,7 +133,7 @@ mod tests {
     use crate::store::RunDir;
     use crate::table::{Dtype, FeatureMatrix};
 
-    /// The rows in shards of 17, with rows of a test split among them that nothing may be fitted on.
+    /// The rows in shards of 17, with test rows among them, which must not be fitted on.
     fn stored(x: &FeatureMatrix, y: &[usize], classes: &[String]) -> (tempfile::TempDir, RunDir, usize) {
         let folder = tempfile::tempdir().expect("folder");
         let dir = RunDir::new(folder.path());
@@ -204,7 +204,7 @@ mod tests {
                 scored.into_iter().map(|(scored, _)| scored).collect::<Vec<_>>()
             };
             let scored = scores(train);
-            // the same folds from disk
+            // the same folds, with rows on disk
             let mut on_disk = train.clone();
             let candidates = on_disk.candidates.iter_mut().map(|one| (&mut one.mlp, &mut one.logistic));
             for (mlp, logistic) in candidates.chain([(&mut on_disk.mlp, &mut on_disk.logistic)]) {

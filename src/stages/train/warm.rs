@@ -1,5 +1,5 @@
-//! `train.mlp.warm_start`: the layers of an earlier run's perceptron to go on from, if their columns and classes mean
-//! what ours do.
+//! `train.mlp.warm_start`: starts from the layers of an earlier run's perceptron, if its columns and classes mean the
+//! same as those of this run.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,12 +20,11 @@ use crate::terminal::printable;
 /// Entries of the card that must be the same for a column to mean the same.
 const SAME: [&str; 7] = ["model", "source", "weights_sha256", "layer", "features", "shape", "recipe"];
 
-/// Returns the settings that the fingerprint covers; a hash of an earlier run's classifier stands in place of its
-/// folder.
+/// Returns the settings for the fingerprint; a path to an earlier run is replaced by a hash of its classifier.
 pub fn fingerprinted(pipeline: &config::Pipeline) -> Result<Value, Box<ConfigError>> {
     let mut value = json!(pipeline.train);
     for (key, _) in pipeline.train.iter().flat_map(config::Train::keyed) {
-        // the place of the rows does not change what is learnt from them
+        // the result does not depend on where the rows are held
         if let Some(settings) = value.pointer_mut(&pointer(&key)).and_then(Value::as_object_mut) {
             settings.remove("in_memory");
         }
@@ -45,7 +44,7 @@ pub fn fingerprinted(pipeline: &config::Pipeline) -> Result<Value, Box<ConfigErr
         }
     }
     if pipeline.train.as_ref().is_some_and(|train| train.folds().is_some()) {
-        // their scores were others while `select` and `reduce` were fitted once for all folds
+        // versions that fitted `select` and `reduce` once for all folds had other scores
         value["fitted_without_fold"] = json!(true);
     }
     if let Some(train) = pipeline.train.as_ref().filter(|train| train.auto.is_some()) {
@@ -54,12 +53,12 @@ pub fn fingerprinted(pipeline: &config::Pipeline) -> Result<Value, Box<ConfigErr
     Ok(value)
 }
 
-/// The place in the JSON of `train` that a key of the YAML has.
+/// The JSON pointer in `train` for a key of the YAML.
 fn pointer(key: &str) -> String {
     key.trim_start_matches("train").replace(['.', '['], "/").replace(']', "")
 }
 
-/// The runs to start from, each with its key.
+/// The runs to start from, each with its YAML key.
 fn asked(pipeline: &config::Pipeline) -> Vec<(String, &Path)> {
     let all = pipeline.train.iter().flat_map(config::Train::keyed);
     let own = |(key, classifier)| match classifier {
@@ -69,8 +68,8 @@ fn asked(pipeline: &config::Pipeline) -> Vec<(String, &Path)> {
     all.filter_map(own).collect()
 }
 
-/// Checks whether the earlier run suits, as far as that is known before anything is computed; `classes` are those of
-/// the whole listing.
+/// Checks whether the earlier run is suitable, as far as that is known before anything is computed; `classes` are those
+/// of the whole listing.
 pub fn check(plan: &Plan, classes: &[String]) -> Result<(), Box<ConfigError>> {
     let pipeline = &plan.pipeline;
     for (key, run) in asked(pipeline) {
@@ -102,8 +101,8 @@ pub fn check(plan: &Plan, classes: &[String]) -> Result<(), Box<ConfigError>> {
     Ok(())
 }
 
-/// Returns the layers that the settings at `key` start from: of the same columns, components, shape and classes, else
-/// an error that names both.
+/// Returns the layers that the settings at `key` start from. If columns, components, shape or classes differ, it is an
+/// error that names both values.
 pub fn start(
     plan: &Plan,
     (key, settings): (&str, &config::MlpParams),
@@ -156,8 +155,8 @@ fn other_features(plan: &Plan, card: &Value) -> Option<String> {
     Some(format!("{key} {}, this run with {}", card[key], own[key]))
 }
 
-/// Returns the first difference in the columns that `select` kept and in the components that `reduce` made. A scale may
-/// change with the pictures; components may not.
+/// Returns the first difference in the columns that `select` kept and in the components of `reduce`. The scale may
+/// differ, since it depends on the pictures; components may not.
 fn other_columns(
     plan: &Plan,
     dir: &RunDir,

@@ -1,4 +1,4 @@
-//! A reliability diagram: the share of right predictions among those of about equal confidence.
+//! A reliability diagram: the accuracy of the predictions in each bin of confidence.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use crate::stages::report::formatting::plural;
 
 const HEIGHT: f64 = 320.0;
 
-/// Bars of accuracy over confidence, and the diagonal on which they would end for a calibrated classifier. None without
+/// Bars of accuracy over confidence, and the diagonal, on which they end if the classifier is calibrated. None without
 /// a prediction.
 pub fn draw(bins: &[Bin], title: &str) -> Option<Chart> {
     let total: usize = bins.iter().map(|bin| bin.count).sum();
@@ -24,7 +24,7 @@ pub fn draw(bins: &[Bin], title: &str) -> Option<Chart> {
         let (from, to) = (bin.low, bin.high);
         let ((x, y), (end, _)) = (frame.place(from, accuracy), frame.place(to, 0.0));
         let [x, y, w, h] = [x + 1.0, y, (end - x - 2.0).max(1.0), (bottom - y).max(0.5)].map(coordinate);
-        // a bar of few pictures is pale, since it proves little
+        // a bar of few pictures is pale, since its accuracy is uncertain
         let opacity = 0.3 + 0.7 * (bin.count as f64 / 10.0).min(1.0);
         let told = format!(
             "confidence {} to {}: {} right of {}, mean confidence {}",

@@ -31,7 +31,7 @@ const ALL: [Colour; 22] = [
     ("k7", "#b9a900", "#f0e442"),
 ];
 
-/// The variables of the style sheet: of the light page and of the dark one.
+/// The CSS variables of the light page and of the dark page.
 pub fn variables() -> [String; 2] {
     let mut both = [String::new(), String::new()];
     for (name, light, dark) in ALL {
@@ -42,7 +42,7 @@ pub fn variables() -> [String; 2] {
     both.map(|text| text.trim_end().to_string())
 }
 
-/// Replaces the variables of `css` by the light colours, since few programs that read SVG know variables.
+/// Replaces the variables in `css` by the light colours, since few programs that read SVG support variables.
 pub fn without_variables(css: &str) -> String {
     ALL.iter().fold(css.to_string(), |css, (name, light, _)| css.replace(&format!("var(--{name})"), light))
 }
@@ -71,7 +71,7 @@ mod tests {
         (a.max(b) + 0.05) / (a.min(b) + 0.05)
     }
 
-    /// `over` laid on `ground` with opacity `alpha`.
+    /// The colour `over`, drawn on `ground` with opacity `alpha`.
     fn mixed(over: [f64; 3], ground: [f64; 3], alpha: f64) -> [f64; 3] {
         std::array::from_fn(|i| over[i] * alpha + ground[i] * (1.0 - alpha))
     }
@@ -87,7 +87,7 @@ mod tests {
                     assert!(found >= 4.5, "{text} on {ground}, dark {dark}: {found:.2}");
                 }
             }
-            // the YAML, and the place of a picture that is gone
+            // the colour behind the YAML text and behind the placeholder of a missing picture
             for text in ["ink", "soft"] {
                 let found = contrast(colour(text), colour("track"));
                 assert!(found >= 4.5, "{text} on track, dark {dark}: {found:.2}");

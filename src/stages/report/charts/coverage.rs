@@ -1,11 +1,11 @@
-//! Accuracy against coverage: the share of right predictions where only the most confident are kept.
+//! Accuracy against coverage: the accuracy if only the most confident predictions are kept.
 
 use super::{Axis, Chart, Frame, percent};
 
 const HEIGHT: f64 = 280.0;
 
-/// A curve over `points`: the share of predictions that are kept, ascending, and the share of these that is right. None
-/// without a point.
+/// A curve over `points`: the share of predictions that are kept, ascending, and the accuracy of these. None without a
+/// point.
 pub fn draw(points: &[(f64, f64)], title: &str) -> Option<Chart> {
     let &last = points.last()?;
     let lowest = points.iter().map(|point| point.1).fold(f64::MAX, f64::min);

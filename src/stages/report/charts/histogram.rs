@@ -1,4 +1,4 @@
-//! A histogram of the scores of the selection over powers of ten, for kept and for dropped columns.
+//! A histogram of the scores of `select` on a logarithmic axis, for kept and for dropped columns.
 
 use std::fmt::Write;
 
@@ -11,8 +11,8 @@ const BINS: usize = 40;
 /// A column: its score, and whether it was kept.
 pub type Scored = (f64, bool);
 
-/// Bars of kept columns on bars of dropped columns, by the logarithm of the score called `name`. `least` is the
-/// threshold. Scores of zero and infinite scores are left out. None when no column has another score.
+/// Bars of kept columns stacked on bars of dropped columns, by the logarithm of the score called `name`. `least` is the
+/// threshold. Scores that are zero or infinite are left out. None if no column has another score.
 pub fn draw(columns: &[Scored], least: Option<f64>, name: &str, title: &str) -> Option<Chart> {
     let placed: Vec<(f64, bool)> = columns
         .iter()

@@ -1,12 +1,12 @@
-//! One value over the epochs of a training.
+//! One value per epoch of a training.
 
 use super::{Axis, Chart, Frame};
 use crate::stages::report::formatting;
 
 const HEIGHT: f64 = 280.0;
 
-/// A curve over the steps 1, 2, … of a training. `axes` are the names of a step and of a value; `percent` writes values
-/// in percent. None without a finite value.
+/// A curve over the steps 1, 2, … of a training. `axes` are the names of the step and of the value; `percent` writes
+/// values in percent. None without a finite value.
 pub fn draw(values: &[f64], title: &str, axes: [&str; 2], percent: bool) -> Option<Chart> {
     let all = values.iter().enumerate().map(|(i, &value)| ((i + 1) as f64, value));
     let points: Vec<(f64, f64)> = all.filter(|(_, value)| value.is_finite()).collect();

@@ -5,13 +5,13 @@ use std::fmt::Write;
 use super::{Chart, WIDTH, coordinate, escape, percent};
 
 const SIDE: f64 = WIDTH;
-/// Room for the names of the two directions.
+/// Space for the names of the axes.
 const MARGIN: f64 = 22.0;
 /// The most classes for which a cell has a tooltip with its numbers.
 const NAMED: usize = 120;
-/// The smallest side of a cell that is drawn. A smaller cell would hardly be visible, so it grows over its neighbours.
+/// The smallest drawn side of a cell. A smaller cell would hardly be visible, so it is enlarged over its neighbours.
 const LEAST: f64 = 2.2;
-/// Steps of shading. Where there are too many cells for an element each, all cells of a step are one path.
+/// Steps of shading. Where there are too many cells for one SVG element each, all cells of a step are one path.
 const SHADES: usize = 8;
 
 /// The counts `[truth][predicted]`, shaded by their share of the row. None without a picture.

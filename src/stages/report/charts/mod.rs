@@ -1,6 +1,6 @@
 //! Charts as SVG without script. `chart.css` and the [`colours`] style them, so that they follow light and dark mode.
 //!
-//! A function that draws a chart returns `None` when there is no data for it. Text is always put in through [`escape`].
+//! A function that draws a chart returns `None` when there is no data for it. All text passes through [`escape`].
 
 pub mod calibration;
 pub mod colours;
@@ -17,26 +17,26 @@ use std::fmt::Write;
 pub use crate::plot::escape;
 use crate::stages::report::formatting;
 
-/// Width of every chart in its own units: about a column of the page, so that text keeps its size.
+/// Width of every chart in its own units. It is about the width of a column of the page, so that text is not scaled.
 pub const WIDTH: f64 = 480.0;
 /// The most points of a curve; more would not be visible.
 const CURVE: usize = 800;
-/// Width of a digit of the charts' text.
+/// Width of a digit in the text of a chart.
 const DIGIT: f64 = 6.8;
 
-/// A chart in units of its own, from the upper left corner.
+/// A chart in units of its own, with the origin in the upper left corner.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
     pub width: f64,
     pub height: f64,
     /// The text for a screen reader.
     pub title: String,
-    /// The elements.
+    /// The SVG elements.
     pub marks: String,
 }
 
 impl Chart {
-    /// The SVG inside a page: it fills its column.
+    /// The SVG for the page, where it is as wide as its column.
     pub fn inline(&self) -> String {
         let ([w, h], title, marks) = ([self.width, self.height].map(coordinate), escape(&self.title), &self.marks);
         format!("<svg class=\"chart\" viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"{title}\">{marks}</svg>")
@@ -58,21 +58,21 @@ pub struct Axis {
     pub ticks: Vec<f64>,
     decimals: usize,
     percent: bool,
-    /// True for an axis whose values are logarithms of the numbers at its ticks.
+    /// True if values are decimal logarithms.
     decades: bool,
 }
 
 impl Axis {
-    /// About `count` steps of 1, 2 or 5 times a power of ten, the range widened to whole steps.
+    /// An axis with about `count` steps of 1, 2 or 5 times a power of ten; the range is widened to whole steps.
     pub fn round(min: f64, max: f64, count: usize) -> Self {
         let (min, max) = widened(min, max);
         let step = step(max - min, count);
-        // a rounding error of the quotient must not cost a step
+        // a rounding error of the quotient must not add a step
         let (first, last) = ((min / step + 1e-9).floor(), (max / step - 1e-9).ceil());
         Self::from_steps(first * step, last * step, first as i64, last as i64, step)
     }
 
-    /// The range as it is, with ticks inside it only. Steps are whole numbers.
+    /// An axis with the given range and ticks inside it only. Steps are whole numbers.
     pub fn whole(min: f64, max: f64, count: usize) -> Self {
         let (min, max) = widened(min, max);
         let step = step(max - min, count).max(1.0);
@@ -87,7 +87,7 @@ impl Axis {
     }
 
     /// An axis of powers of ten. Values are decimal logarithms, the range is widened to whole ones, and a tick is
-    /// labelled with the power.
+    /// labelled with its power of ten.
     pub fn decades(min: f64, max: f64) -> Self {
         let (first, last) = (min.floor(), max.ceil().max(min.floor() + 1.0));
         let step = ((last - first) / 8.0).ceil();
@@ -96,14 +96,14 @@ impl Axis {
         Self { min: first, max: last, ticks, decimals: 0, percent: false, decades: true }
     }
 
-    /// The same with ticks at whole numbers only.
+    /// Returns the axis with ticks at whole numbers only.
     pub fn whole_numbers(mut self) -> Self {
         self.ticks.retain(|tick| (tick - tick.round()).abs() < 1e-9);
         self.decimals = 0;
         self
     }
 
-    /// The same with ticks in percent: 0.25 is written 25 %.
+    /// Returns the axis with labels in percent: 0.25 is written 25 %.
     pub fn percent(mut self) -> Self {
         self.percent = true;
         self.decimals = self.decimals.saturating_sub(2);
@@ -112,7 +112,7 @@ impl Axis {
 
     /// The text of a tick.
     pub fn label(&self, tick: f64) -> String {
-        // zero is written without a minus
+        // turns -0.0 into 0.0, which has no minus sign
         let tick = tick + 0.0;
         if self.decades {
             let power = tick.round() as i32;
@@ -129,7 +129,7 @@ impl Axis {
     }
 }
 
-/// Widens a range that is a single value.
+/// Widens a range whose ends are equal.
 fn widened(min: f64, max: f64) -> (f64, f64) {
     if min < max {
         return (min, max);
@@ -138,7 +138,7 @@ fn widened(min: f64, max: f64) -> (f64, f64) {
     (min - margin, max + margin)
 }
 
-/// The step, 1, 2 or 5 times a power of ten, of which `range` holds about `count`.
+/// The step (1, 2 or 5 times a power of ten) that divides `range` into about `count` parts.
 fn step(range: f64, count: usize) -> f64 {
     let rough = range / count.max(1) as f64;
     let power = 10f64.powi(rough.log10().floor() as i32);
@@ -165,24 +165,24 @@ impl Frame {
     const RIGHT: f64 = 14.0;
     const BOTTOM: f64 = 42.0;
 
-    /// A chart of `height` units.
+    /// An empty plot in a chart of `height` units.
     pub fn new(x: Axis, y: Axis, height: f64) -> Self {
         let longest = y.ticks.iter().map(|&tick| y.label(tick).chars().count()).max().unwrap_or(0);
         Self { x, y, height, left: 12.0 + DIGIT * longest as f64 }
     }
 
-    /// Left edge, right edge, top and bottom of the plot.
+    /// Left, right, top and bottom edge of the plot.
     pub fn edges(&self) -> [f64; 4] {
         [self.left, WIDTH - Self::RIGHT, Self::TOP, self.height - Self::BOTTOM]
     }
 
-    /// The place of a value pair.
+    /// The position of a pair of values in the chart.
     pub fn place(&self, x: f64, y: f64) -> (f64, f64) {
         let [left, right, top, bottom] = self.edges();
         (left + (right - left) * self.x.share(x), bottom - (bottom - top) * self.y.share(y))
     }
 
-    /// A line through value pairs; none for a single pair.
+    /// A line through pairs of values; empty for a single pair.
     pub fn line(&self, points: &[(f64, f64)]) -> String {
         if points.len() < 2 {
             return String::new();
@@ -195,8 +195,8 @@ impl Frame {
         format!("<path class=\"line\" d=\"M{}\"/>", steps.join("L"))
     }
 
-    /// A curve through value pairs, with a circle and `label` at its end. Points too close to be seen apart are left
-    /// out.
+    /// A curve through pairs of values, with a circle and `label` at its end. Points too close to be told apart are
+    /// left out.
     pub fn curve(&self, points: &[(f64, f64)], label: &str) -> String {
         let Some(&last) = points.last() else { return String::new() };
         let stride = points.len().div_ceil(CURVE).max(1);
@@ -249,7 +249,7 @@ impl Frame {
     }
 }
 
-/// A share in percent, for a text inside a chart: a small one is `< 0.1 %`.
+/// A share in percent for a text inside a chart; a very small one is `< 0.1 %`, escaped.
 pub fn percent(share: f64) -> String {
     escape(&formatting::percent(share))
 }

@@ -1,5 +1,5 @@
-//! The network from the picture down to the classes. Each block is a bar: its width is that of the map, its height the
-//! number of channels, both on a logarithmic scale.
+//! The network from the input picture to the classes. Each block is a bar: its width shows the side of the map, its
+//! height the number of channels, both on a logarithmic scale.
 
 use std::fmt::Write;
 
@@ -11,14 +11,14 @@ use crate::stages::report::names::shortened;
 
 /// Height of a row.
 const ROW: f64 = 42.0;
-/// Room for the bars on the left.
+/// Width of the area for the bars on the left.
 const BARS: f64 = 128.0;
 /// The left edge of a row's text.
 const TEXT: f64 = BARS + 16.0;
 /// The most characters of a name; a longer one would run into the shape.
 const NAME: usize = 30;
 
-/// A step behind the network, with the number of values that it gives for a picture.
+/// A step after the network, with the number of values that it outputs for a picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     pub name: &'static str,

@@ -51,12 +51,12 @@ impl Mark {
     }
 }
 
-/// The points that are drawn: all, or a part of them chosen by the hash of their paths.
+/// The points that are drawn: all, or a sample chosen by the hash of their paths.
 fn drawn(points: &[Point]) -> Vec<&Point> {
     let finite = points.iter().filter(|point| point.at.iter().all(|v| v.is_finite()));
     let mut hashed: Vec<([u8; 32], &Point)> =
         finite.map(|p| (*blake3::hash(p.path.as_bytes()).as_bytes(), p)).collect();
-    // they are also drawn in this order, so that no class lies on top of all others
+    // they are also drawn in this order, so that no class covers all others
     hashed.sort_by_key(|(hash, _)| *hash);
     hashed.truncate(MOST);
     // test points are drawn last, since they are fewer and filled
@@ -64,7 +64,7 @@ fn drawn(points: &[Point]) -> Vec<&Point> {
     hashed.into_iter().map(|(_, point)| point).collect()
 }
 
-/// The chart; `ratio` are the shares of the variance of both axes. None without a point.
+/// The chart; `ratio` has the explained share of the variance for each axis. None without a point.
 pub fn draw(points: &[Point], classes: &[String], ratio: [f64; 2], title: &str) -> Option<Chart> {
     let drawn = drawn(points);
     if drawn.is_empty() {

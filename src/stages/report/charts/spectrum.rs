@@ -1,4 +1,4 @@
-//! The share of the variance that each component holds, and the sum of the shares up to it.
+//! The share of the variance that each component explains, and the cumulative sum of the shares.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ const HEIGHT: f64 = 400.0;
 /// The most components for which every bar has a tooltip with its number.
 const NAMED: usize = 120;
 
-/// Bars of the shares of `reduced` and the line of their sums. None without a component.
+/// Bars of the shares of `reduced` and the line of their cumulative sum. None without a component.
 pub fn draw(reduced: &Reduced, title: &str) -> Option<Chart> {
     let (ratio, sums) = (&reduced.ratio, reduced.cumulative());
     if ratio.is_empty() || ratio.iter().any(|share| !share.is_finite()) {
@@ -45,7 +45,7 @@ pub fn draw(reduced: &Reduced, title: &str) -> Option<Chart> {
     Some(frame.draw(title, ["component", "share of the variance"], &marks))
 }
 
-/// The number of components that are needed for each of `shares`. Shares that all components together do not reach are
+/// The number of components needed to explain each of `shares`. Shares that all components together do not reach are
 /// left out.
 pub fn needed(reduced: &Reduced, shares: &[f64]) -> Vec<(usize, f64)> {
     let sums = reduced.cumulative();

@@ -1,4 +1,4 @@
-//! The order of the page, the form of names, and the marks for screen readers, phones and printers.
+//! The order of the page, the form of names, and the markup for screen readers, phones and printers.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn the_result_comes_first_and_the_ways_to_it_are_folded_at_the_end() {
     ]
     .map(place);
     assert!(order.is_sorted(), "{order:?}");
-    // folded on a screen, and open on paper without a script
+    // folded on a screen, and unfolded on paper without a script
     assert!(!html.contains(" open>") && between(&html, "@media print", "</style>").contains(".paper::details-content"));
     let told = between(&html, "<h2 id=\"ran-title\">What ran</h2>", "<details");
     assert!(told.contains("<time datetime=\"2026-11-24 12:53Z\">2026-11-24 12:53</time> UTC, in 11 s"), "{told}");
@@ -47,7 +47,7 @@ fn every_picture_names_its_file() {
         captions.map(|caption| between(caption, "<span class=\"file\" title=\"", "</span>")).collect();
     assert_eq!(files.len(), 24 + 2 * 12 + 2 + 6 + 2);
     assert!(files.iter().all(|file| file.ends_with("<wbr>.jpg</bdi>") && file.contains("/<wbr>")), "{files:?}");
-    // beside a label in doubt, its witness
+    // beside a label in doubt, the nearest picture of the suggested class
     let pair = between(&html, "<li class=\"pair\">", "</li>");
     assert_eq!(pair.matches("class=\"file\"").count(), 2, "{pair}");
 }
@@ -130,14 +130,14 @@ fn a_matrix_that_a_phone_cuts_says_so() {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         page(&run(&names, 6, 0.2), &format!("classes{n}"))
     };
-    // the widest phone on which the hint is shown
+    // the widest window in which the hint is shown
     let widest = |n: usize| -> usize {
         let html = page_of(n);
         let css = between(&html, ".hint { display: none; }", ".hint { display: block; }");
         between(css, "screen and (max-width: ", "px)").parse().expect("a width")
     };
-    // one of 390 pixels shows ten classes; of twenty it says that there are more
+    // a phone of 390 pixels shows ten classes; for twenty it says that there are more
     assert_eq!([2, 10, 20, 25].map(|n| widest(n) >= 390), [false, false, true, true]);
-    // what is drawn is as wide as its column
+    // a matrix that is a chart is as wide as its column
     assert!(!page_of(60).contains(".hint { display: block"));
 }
