@@ -1,4 +1,5 @@
-//! The flags by which a picture counts as one of the known classes, of every command that predicts with a run.
+//! The flags that decide whether a picture counts as one of the known classes, shared by every command that predicts
+//! with a run.
 
 use clap::Args;
 
@@ -20,7 +21,7 @@ pub struct AcceptanceArgs {
 }
 
 impl AcceptanceArgs {
-    /// The rule for the pictures of `predictor`; an error where no picture could be refused by it.
+    /// The rule for the pictures of `predictor`; an error where the rule could not refuse any picture.
     pub fn rule(&self, predictor: &Predictor) -> Result<Acceptance, Error> {
         let rule = predictor.acceptance(self.reject_rate, self.min_confidence);
         rule.map_err(|error| Error::Usage(error.to_string()))

@@ -28,8 +28,8 @@ pub(super) struct PipelineArgs {
 }
 
 impl PipelineArgs {
-    /// The plan of the file. Published weights that are not on this machine are downloaded unless `offline`, and `ui`
-    /// shows it.
+    /// The plan of the file. Published weights that are missing on this machine are downloaded unless `offline`, and
+    /// `ui` shows the progress.
     pub(super) fn plan(&self, store: &StoreArgs, offline: bool, ui: &Ui) -> Result<Plan, Error> {
         let pipeline = config::load(&self.file, &self.sets).map_err(Box::new)?;
         Ok(Plan::new(pipeline, self.out.as_deref(), &mut store.fetch(offline, ui))?)
@@ -75,7 +75,7 @@ pub(super) enum Log {
     Json,
 }
 
-/// The style in which progress is shown where the user may have asked for quiet.
+/// The style of the progress display for the flag `--quiet`.
 pub(super) fn style(quiet: bool) -> Style {
     if quiet { Style::Quiet } else { Style::Auto }
 }
@@ -104,13 +104,13 @@ impl LogArgs {
     }
 }
 
-/// The pipeline of a command that has no YAML: all defaults but for `sets`.
+/// The pipeline of a command without a YAML file: all keys have their defaults, except those in `sets`.
 pub(super) fn default_pipeline(command: &str, sets: &[String]) -> Result<Pipeline, Error> {
     let text = format!("version: 1\nname: {command}\ninput: {{root: .}}\n");
     Ok(config::parse(&text, Path::new(command), sets).map_err(Box::new)?)
 }
 
-/// An error where there is no folder `dir`, which is to hold `content`.
+/// Returns an error if there is no folder `dir`, which should have `content`.
 pub(super) fn check_folder(dir: &Path, content: &str) -> Result<(), Error> {
     let text = || format!("there is no folder {}; give the one that holds {content}", dir.display());
     if dir.is_dir() { Ok(()) } else { usage(text()) }
@@ -121,7 +121,7 @@ pub(super) fn find_model(name: &str) -> Result<&'static ModelSpec, Error> {
     find(name).ok_or_else(|| Error::UnknownModel(unknown_model(name)))
 }
 
-/// The names of a classifier's classes in a text file, one a line.
+/// Reads the names of a classifier's classes from a text file with one name per line.
 pub(super) fn class_names(file: &Path) -> Result<Vec<String>, Error> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Error::Usage(format!("cannot read the classes {}: {error}", file.display())))?;

@@ -76,7 +76,7 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     calibrate((&backbone, &device), arguments)?;
     let extractor = Extractor::open(&backbone, &device)?;
     let way = Way::on(&device);
-    // a device has threads of its own
+    // a device has threads of its own; the CPU computes with all of them
     let computing = if way == Way::Workers { threads } else { 1 };
     let forward = forward(&extractor, way, computing, arguments.seconds)?;
     let alone_ms = [alone(&extractor, 1, arguments.seconds)?, alone(&extractor, computing, arguments.seconds)?];
@@ -121,7 +121,7 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Finds the ranges of `int8`: of the pictures, or of noise where there are none, since speed does not depend on them.
+/// Finds the ranges of `int8` from the pictures, or from noise without pictures, since they do not affect the speed.
 fn calibrate((backbone, device): (&NetworkPlan, &Device), arguments: &BenchArgs) -> Result<(), Error> {
     let pictures = arguments.images.as_ref().map(|path| named(path, &mut Members::default())).transpose()?;
     if pictures.is_some() || arguments.ranges.is_named() {
@@ -138,13 +138,13 @@ fn calibrate((backbone, device): (&NetworkPlan, &Device), arguments: &BenchArgs)
     Ok(())
 }
 
-/// Seconds of a measurement, for the command line.
+/// Parses the seconds of a measurement.
 fn seconds(text: &str) -> Result<f64, String> {
     let number: Option<f64> = text.parse().ok();
     number.filter(|seconds| (0.01..=3600.0).contains(seconds)).ok_or_else(|| "expected 0.01 to 3600".to_string())
 }
 
-/// Pictures a second of the network alone.
+/// Pictures per second of the network alone.
 fn forward(extractor: &Extractor, way: Way, threads: usize, seconds: f64) -> Result<f64, Error> {
     let n = if let Way::Batches(size) = way { size } else { extractor.micro_batch() };
     let input = noise(n * extractor.input_len(), 1);
@@ -161,7 +161,7 @@ fn forward(extractor: &Extractor, way: Way, threads: usize, seconds: f64) -> Res
     results.into_iter().sum()
 }
 
-/// Milliseconds of the network for one picture, its layers shared by `threads`: the median.
+/// Median milliseconds of the network for one picture, with `threads` threads on each layer.
 fn alone(extractor: &Extractor, threads: usize, seconds: f64) -> Result<f64, Error> {
     let input = noise(extractor.input_len(), 1);
     let mut session = extractor.shared_session(threads);
@@ -176,7 +176,7 @@ fn alone(extractor: &Extractor, threads: usize, seconds: f64) -> Result<f64, Err
     Ok(times[times.len() / 2])
 }
 
-/// Pictures a second that are decoded, that are prepared, too, and that go the whole way.
+/// Pictures per second: decoded only, decoded and preprocessed, and with the network.
 fn files(extractor: &Extractor, way: Way, path: &Path, workers: &WorkerArgs) -> Result<[f64; 3], Error> {
     let pictures: Vec<_> =
         named(path, &mut Members::default())?.into_iter().filter(|picture| picture.location.is_ok()).collect();
@@ -195,7 +195,7 @@ fn files(extractor: &Extractor, way: Way, path: &Path, workers: &WorkerArgs) -> 
         Ok(())
     };
     let through = Through { extractor, way, memory, strict: true };
-    // of the pictures that can be read
+    // the rate counts only pictures that can be read
     let rate = |go: &dyn Fn(&Cell<usize>) -> Result<(), StreamError>| -> Result<f64, Error> {
         let (start, sound) = (Instant::now(), Cell::new(0));
         go(&sound)?;

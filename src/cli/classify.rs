@@ -69,7 +69,7 @@ impl ClassifyArgs {
         Ok(pipeline.extract.recipe.unwrap_or_default())
     }
 
-    /// The network, its features being its class scores, and the names that own weights or an ONNX file have for them.
+    /// The network with the class scores as its features, and the class names that own weights or an ONNX file have.
     fn network(&self, fetch: &mut Fetch<'_>) -> Result<(NetworkPlan, Option<Vec<String>>), Error> {
         let (weights, overrides) = (self.weights.clone().unwrap_or_default(), self.recipe()?);
         if let Some(weights) = network_plan::onnx_origin(&weights, fetch)? {

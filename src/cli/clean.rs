@@ -14,7 +14,7 @@ use crate::stages::extract;
 use crate::store::{Lock, Owner, RunDir};
 use crate::terminal::{printable, printable_path};
 
-/// The tables beside those of the features.
+/// The tables other than those of the features.
 const TABLES: [&str; 6] =
     ["manifest.parquet", "reduced.parquet", "predictions.parquet", "quality.parquet", "relabel.csv", "atlas.parquet"];
 
@@ -41,7 +41,7 @@ pub struct CleanArgs {
 pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
     let dir = RunDir::new(&arguments.run);
     if !dir.store().is_dir() {
-        // either an error that the folder is no run, or a run without `.store`
+        // prints an error if the folder is not a run, or finds a run without `.store`
         show::summary(&arguments.run)?;
     }
     let asked = arguments.all || arguments.features || arguments.tables;

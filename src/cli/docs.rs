@@ -1,4 +1,4 @@
-//! docs/commands.md has a list and a reference of all commands, made of the command line.
+//! docs/commands.md has a list and a reference of all commands, generated from the definition of the command line.
 
 use clap::{Arg, Command, CommandFactory};
 
@@ -19,7 +19,7 @@ fn the_documented_commands_are_those_of_the_command_line() {
     crate::docs::keep("commands.md", &[list, reference.join("\n\n")]);
 }
 
-/// The commands that do something, in the order of the help.
+/// The commands without subcommands, in the order of the help.
 fn collect<'a>(command: &'a Command, all: &mut Vec<&'a Command>) {
     for below in command.get_subcommands() {
         match below.has_subcommands() {

@@ -1,4 +1,4 @@
-//! `featurize embed`: features of pictures without a YAML.
+//! `featurize embed`: features of pictures without a YAML file.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use crate::stages::scan::NamedFile;
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
 
-/// The keys of a pipeline that say how features are computed and written; the rest of a pipeline is not there.
+/// The keys of a pipeline that the command accepts: those for computing and writing features.
 const TAKEN: [&str; 4] = ["extract.", "image.", "output.layout", "output.dtype"];
 
 /// Which pictures, and which features of them.
@@ -80,7 +80,7 @@ pub struct EmbedArgs {
 }
 
 impl EmbedArgs {
-    /// The flags as the keys of the YAML that they are.
+    /// The flags as overrides of YAML keys.
     fn sets(&self) -> Vec<String> {
         let keys = [
             ("extract.model", &self.model),
@@ -97,7 +97,7 @@ impl EmbedArgs {
     }
 }
 
-/// The form that the name's ending asks for; Parquet where there is none, as for pipes.
+/// The file format for the extension; Parquet for a path without one, such as a pipe.
 fn form(path: &Path) -> Result<FileKind, Error> {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     match extension.as_deref() {
@@ -113,7 +113,7 @@ fn form(path: &Path) -> Result<FileKind, Error> {
 
 /// Computes and writes.
 pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
-    // the settings are read as those of a run: errors have the same words, and the numbers are the same
+    // the settings are parsed as those of a run, so that errors and features are the same
     let sets = arguments.sets();
     let foreign = |set: &&String| !TAKEN.iter().any(|key| set.starts_with(key));
     if let Some(set) = sets.iter().find(foreign) {
@@ -173,7 +173,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Writes row group after row group and returns the number of pictures that failed.
+    /// Writes the features in row groups and returns the number of pictures that failed.
     fn parquet(&self, to: &mut (dyn Write + Send), path: &Path) -> Result<usize, Error> {
         let plan = self.plan;
         let names = plan.columns();
@@ -187,7 +187,7 @@ impl Job<'_> {
         Ok(failed)
     }
 
-    /// The same as text.
+    /// Writes the features as CSV and returns the number of pictures that failed.
     fn csv(&self, to: &mut (dyn Write + Send), path: &Path) -> Result<usize, Error> {
         csv_text::write_header(to, &self.plan.columns()).map_err(IoError::write(path))?;
         self.compute(&mut |paths, rows| {
@@ -197,8 +197,8 @@ impl Job<'_> {
         })
     }
 
-    /// Sends every picture through the network and hands the features over, as many rows at a time as a run's tables
-    /// have.
+    /// Sends every picture through the network and passes the features to `put`, in blocks of as many rows as a run's
+    /// tables have.
     fn compute(&self, put: &mut Put) -> Result<usize, Error> {
         let together = self.plan.shard_rows();
         let line = self.ui.work("embed", Some(self.pictures.len() as u64), "images");

@@ -63,7 +63,7 @@ pub struct EvaluateArgs {
     pub quiet: bool,
 }
 
-/// The pictures as a pipeline lists them.
+/// A pipeline that lists the pictures.
 fn pipeline(arguments: &EvaluateArgs) -> Result<Pipeline, Error> {
     let mut sets = vec![format!("input.root={}", json!(arguments.pictures))];
     sets.extend(arguments.labels.iter().map(|table| format!("input.split={}", json!({"csv": table}))));
@@ -97,7 +97,7 @@ pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
     let rows = Predictions::new(&predictor, acceptance);
     let (mut rows, failed) = predict(&predictor, source, &listing.pictures, rows, &arguments.workers, &ui)?;
     rows.probabilities = widen(&rows.probabilities, predictor.classes(), &classes);
-    // a file that the table names and that is not there is a failure, too
+    // a missing file that the table names is a failure, too
     let unread = listing.aside.iter().filter(|aside| aside.kind.is_failed());
     let tell =
         |aside: &&Aside| ui.tell(&format!("{}: {}: {}", printable(&aside.path), aside.kind.word(), aside.reason));
@@ -143,7 +143,7 @@ pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
     none_failed(failed, of)
 }
 
-/// The classes of the run, and those of the pictures that it does not know.
+/// The classes of the run, followed by classes of the pictures that the run does not have.
 fn classes(predictor: &Predictor, listing: &Listing, ui: &Ui) -> Vec<String> {
     let mut classes = predictor.classes().to_vec();
     let strange: Vec<String> = listing.classes.iter().filter(|class| !classes.contains(class)).cloned().collect();
@@ -155,7 +155,7 @@ fn classes(predictor: &Predictor, listing: &Listing, ui: &Ui) -> Vec<String> {
     classes
 }
 
-/// Adds the pictures that can be read to `rows`, and counts the others.
+/// Adds the predictions of the readable pictures to `rows`, and returns the number of the others.
 fn predict(
     predictor: &Predictor,
     source: Listed<'_>,

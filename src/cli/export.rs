@@ -1,4 +1,4 @@
-//! `featurize export`: what a run has learnt, for other programs and for readers.
+//! `featurize export`: writes the fitted steps of a run as an ONNX file, or a model card about it.
 
 use std::path::PathBuf;
 

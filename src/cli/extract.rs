@@ -1,4 +1,4 @@
-//! `featurize extract`: a part of the tables of a run that is listed, on one of several machines.
+//! `featurize extract`: computes a part of the tables of a listed run, on one of several machines.
 
 use std::env;
 use std::time::Instant;
@@ -35,7 +35,7 @@ fn part(text: &str) -> Result<Part, String> {
         .ok_or_else(|| "expected a number and the number of parts, from `1/64` to `64/64`".to_string())
 }
 
-/// The part that the scheduler has given to this process, by the environment variables that `value` reads.
+/// The part that the scheduler assigned to this process, from the environment variables that `value` reads.
 fn scheduled(of: usize, value: impl Fn(&str) -> Option<String>) -> Result<Part, Error> {
     let number = |name: &str| -> Result<Option<usize>, Error> {
         let wrong = |text: String| Error::Usage(format!("{name} is `{text}`; a whole number was expected"));

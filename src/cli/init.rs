@@ -53,7 +53,7 @@ pub fn run(arguments: &InitArgs) -> Result<(), Error> {
     }
     let from = |path: &Path| seen_from(&out, path);
     let text = yaml::text(&found, &name, &from, &out);
-    // the written pipeline is parsed once, as a check
+    // parsing checks the generated pipeline
     config::parse(&text, &out, &[]).map_err(Box::new)?;
     output.write_bytes(text.as_bytes())?;
     let mut lines = vec![format!("{}: {}", printable_path(dir), printable(&found.describe()))];
@@ -77,7 +77,7 @@ fn name(dir: &Path) -> String {
     if name.is_empty() { "pictures".into() } else { name }
 }
 
-/// Returns the path as it must be written in the file `out`: relative paths count from the folder of the file.
+/// Returns the path as it must be written in the file `out`, since relative paths are relative to the file's folder.
 fn seen_from(out: &Path, path: &Path) -> String {
     let beside = out.parent().is_none_or(|parent| parent.as_os_str().is_empty());
     if path.is_absolute() || beside {

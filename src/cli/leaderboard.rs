@@ -1,4 +1,4 @@
-//! `featurize leaderboard`: one pipeline with several networks, and their scores in one table.
+//! `featurize leaderboard`: runs one pipeline with several networks, and prints their scores in one table.
 
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,7 @@ struct Entry {
     classifier: String,
     /// Features of a picture.
     features: usize,
-    /// None where the features were there.
+    /// None if all features were reused.
     images_per_second: Option<f64>,
     device: String,
 }
@@ -57,7 +57,7 @@ pub fn run(arguments: &PipelineArgs, options: &LeaderboardArgs) -> Result<(), Er
     for (i, (model, plan)) in plans.iter().enumerate() {
         ui.note(&format!("{model} ({} of {}) in {}", i + 1, plans.len(), printable_path(plan.dir.root())));
         if i == 0 {
-            // before hours of extraction
+            // checked before hours of extraction
             let scanned = pipeline::run(plan, &Options { until: Some(StageId::Scan), ..Options::default() }, &ui)?;
             pictures = scanned.listing.len_of(Split::Test);
             if pictures == 0 {
@@ -75,7 +75,7 @@ pub fn run(arguments: &PipelineArgs, options: &LeaderboardArgs) -> Result<(), Er
         }
         let outcome = pipeline::run_on(plan, listing.as_ref(), &Options::default(), &ui)?;
         entries.extend(entry(model, plan, &outcome)?);
-        // with the contents of the pictures, which are not read again
+        // this listing has the contents of the pictures, so they are not read again
         listing = Some(outcome.listing);
     }
     entries.sort_by(|a, b| b.accuracy.total_cmp(&a.accuracy).then(a.log_loss.total_cmp(&b.log_loss)));
@@ -85,7 +85,7 @@ pub fn run(arguments: &PipelineArgs, options: &LeaderboardArgs) -> Result<(), Er
     print(&text(&entries, pictures))
 }
 
-/// The plan of every network: what cannot be planned is told before the first one runs.
+/// The plan of every network. Errors in any plan are reported before the first one runs.
 fn plans(arguments: &PipelineArgs, options: &LeaderboardArgs, ui: &Ui) -> Result<Vec<(String, Plan)>, Error> {
     let mut plans: Vec<(String, Plan)> = Vec::new();
     for name in &options.models {
@@ -107,7 +107,7 @@ fn plans(arguments: &PipelineArgs, options: &LeaderboardArgs, ui: &Ui) -> Result
             Some(out) => out.clone(),
             None => {
                 let run = plan.dir.root();
-                // the features of the pipeline's own run are taken, too
+                // features from the pipeline's own run are reused, too
                 let cache = &mut plan.pipeline.output.cache;
                 *cache = cache.take().or_else(|| run.parent().map(Path::to_path_buf));
                 let name = run.file_name().unwrap_or_default().to_string_lossy();
@@ -157,7 +157,7 @@ fn text(entries: &[Entry], pictures: usize) -> String {
             one.model, one.log_loss, one.features, one.classifier
         ));
     }
-    // intervals that overlap are no proof that two are alike, but none that one is better, either
+    // overlapping intervals prove neither that two networks are equal nor that one is better
     if let [first, .., _] = entries {
         let close = entries[1..].iter().filter(|one| one.interval_95[1] >= first.interval_95[0]).count();
         if close > 0 {

@@ -136,7 +136,8 @@ enum Command {
                       photos --labels labels.csv --report scores.html"
     )]
     Evaluate(evaluate::EvaluateArgs),
-    /// Run a pipeline with several networks, and compare them in one table: accuracy with its interval, log loss, speed.
+    /// Run a pipeline with several networks, and compare them in one table: accuracy with its interval, log loss,
+    /// speed.
     ///
     /// Each network gets a run of its own below `runs/NAME-leaderboard`, or below --out. The pictures are listed once
     /// (more than a million of them once for each network), and features that a run in the same folder has computed are
@@ -257,29 +258,29 @@ enum Command {
     },
 }
 
-/// The error of a command line that cannot be followed.
+/// Returns an error about the command line.
 fn usage<T>(text: impl Into<String>) -> Result<T, Error> {
     Err(Error::Usage(text.into()))
 }
 
-/// An error where `failed` of the pictures could not be read.
+/// Returns an error if `failed` of the pictures could not be read.
 fn none_failed(failed: usize, of: usize) -> Result<(), Error> {
     if failed > 0 { Err(PredictorError::Failed { failed, of }.into()) } else { Ok(()) }
 }
 
-/// Runs the program with the words of the process's command line.
+/// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     ExitCode::from(main_with(std::env::args_os().collect()))
 }
 
-/// Runs the program with the words of a command line, the first of which is the program's name; returns the exit code.
+/// Runs the program with `words`, the arguments including the program's name; returns the exit code.
 pub fn main_with(words: Vec<OsString>) -> u8 {
     quiet_decoders();
     let start = Instant::now();
     let wants_json = wants_json(&words);
     let result = match Cli::try_parse_from(words) {
         Ok(cli) => prepare(&cli.command).and_then(|()| run(cli.command)),
-        // help is written to standard output, as results are
+        // help is written to standard output, like results
         Err(help) if !help.use_stderr() => help.print().map_err(unwritten),
         Err(wrong) if !wants_json => {
             wrong.print().ok();
@@ -287,10 +288,10 @@ pub fn main_with(words: Vec<OsString>) -> u8 {
         }
         Err(wrong) => Err(Error::Usage(wrong.render().to_string().trim_start_matches("error: ").to_string())),
     };
-    // writing the rest of the buffer may fail, too
+    // flushing the buffer may fail, too
     let result = result.and_then(|()| std::io::stdout().flush().map_err(unwritten));
     let Err(error) = result else { return 0 };
-    // a reader that closed standard output early (`| head`) is no error
+    // it is not an error if the reader of standard output closes it early (`| head`)
     if is_closed(&error) {
         return 0;
     }
@@ -327,7 +328,7 @@ fn run(command: Command) -> Result<(), Error> {
     }
 }
 
-/// Prints the error of a command on standard error.
+/// Prints the error of a command to standard error.
 fn tell(error: &Error, start: Instant, wants_json: bool) {
     let text = error.to_string();
     let line = if wants_json {
@@ -337,27 +338,27 @@ fn tell(error: &Error, start: Instant, wants_json: bool) {
     } else {
         format!("{}: {}", Colours::of_stderr().bad("error"), printable_lines(&text))
     };
-    // when standard error is closed, there is no place left for the message
+    // if standard error is closed, the message cannot be shown
     writeln!(std::io::stderr().lock(), "{line}").ok();
 }
 
-/// Whether the command line has `--log json`. It is searched word by word, since it may not be parseable.
+/// Whether the arguments contain `--log json`. They are searched one by one, since they may not be parseable.
 fn wants_json(words: &[OsString]) -> bool {
     words.iter().any(|word| word == "--log=json") || words.windows(2).any(|two| two[0] == "--log" && two[1] == "json")
 }
 
-/// The error that standard output could not be written.
+/// The error for a failed write to standard output.
 fn unwritten(error: std::io::Error) -> Error {
     IoError::write(Path::new(STDOUT))(error).into()
 }
 
-/// Whether the reader of standard output has closed it.
+/// Whether the error is that the reader closed standard output.
 fn is_closed(error: &Error) -> bool {
     matches!(error, Error::Io(IoError::File(FileError::Write { path, error }))
         if path == Path::new(STDOUT) && error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Starts the shared threads for commands that compute or read tables.
+/// Starts the thread pool for commands that compute or read tables.
 fn prepare(command: &Command) -> Result<(), Error> {
     match command {
         Command::Completions { .. } | Command::Man { .. } | Command::Schema | Command::Models { .. } => Ok(()),
@@ -365,7 +366,7 @@ fn prepare(command: &Command) -> Result<(), Error> {
     }
 }
 
-/// Keeps the panic of a decoder off the terminal. Its picture fails with a reason in the manifest.
+/// Does not print the panic of a decoder. Its picture fails with a reason in the manifest.
 fn quiet_decoders() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -375,7 +376,7 @@ fn quiet_decoders() {
     }));
 }
 
-/// The display of a command. Ctrl-C asks it to stop; a second one ends the process.
+/// The progress display of a command. Ctrl-C asks the command to stop; a second one ends the process.
 fn ui(style: Style) -> Ui {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = stop.clone();
@@ -391,7 +392,7 @@ fn ui(style: Style) -> Ui {
     ui
 }
 
-/// Writes a result, text or an object of JSON, to standard output. Control characters are escaped.
+/// Writes a result, text or a JSON object, to standard output. Control characters are escaped.
 fn print(text: &str) -> Result<(), Error> {
     put(&if text.starts_with('{') { printable_json(text) } else { printable_lines(text) })
 }

@@ -26,9 +26,8 @@ pub enum ModelsCommand {
     Show {
         /// The name of the model.
         name: String,
-        /// The library whose network and layer names are shown: `keras`, `torchvision`, `timm`, `openai` or
-        /// `facebook`. Default: the first
-        /// that `models list` names.
+        /// The library whose network and layer names are shown: `keras`, `torchvision`, `timm`, `openai` or `facebook`.
+        /// Default: the first that `models list` names.
         #[arg(long, value_name = "SOURCE", value_parser = source)]
         source: Option<Source>,
         /// Print a drawing for Graphviz: `featurize models show resnet50 --dot | dot -Tsvg > resnet50.svg`.
@@ -55,7 +54,7 @@ fn build(model: &ModelSpec, row: &WeightsSpec) -> Result<Graph, GraphError> {
     (model.build)(&BuildOptions { channels: 3, size, classes, source })
 }
 
-/// A line of `models list --json`. It is serialised directly, since a detour over `Value` would print an f32 as an f64.
+/// A line of `models list --json`. It is serialised directly, since a `Value` would print an f32 as an f64.
 #[derive(Serialize)]
 struct ModelLine<'a> {
     name: &'static str,
@@ -85,7 +84,7 @@ impl<'a> WeightsLine<'a> {
         Self { name, source: *source, top1: *top1, licence, text_tower: *text_tower, urls, recipe }
     }
 
-    /// Weights of the user's.
+    /// The line for the user's own weights.
     fn own(name: &'a str, own: &'a OwnWeights) -> Self {
         let (licence, text_tower, urls) = ("your own", None, Vec::new());
         Self { name, source: own.source, top1: None, licence, text_tower, urls, recipe: &own.recipe }
@@ -147,7 +146,7 @@ fn show(model: &ModelSpec, row: &WeightsSpec, graph: &Graph) -> Result<(), Error
     for layer in graph.layers() {
         let parameters: usize = graph.parameters_of(layer).iter().map(|p| p.shape.iter().product::<usize>()).sum();
         let inputs: Vec<&str> = layer.inputs.iter().map(|&id| graph.layer(id).name.as_str()).collect();
-        // in a plain chain the input is the layer above
+        // the input is not printed if it is the previous layer
         let inputs = if inputs.as_slice() == above.as_slice() { String::new() } else { inputs.join(", ") };
         let (output, macs) = (dims(layer), graph.macs_of(layer));
         let line = format!("{:<36} {:<18} {output:>14} {parameters:>11} {macs:>13}  {inputs}", layer.name, kind(layer));
@@ -164,7 +163,7 @@ fn show(model: &ModelSpec, row: &WeightsSpec, graph: &Graph) -> Result<(), Error
     Ok(())
 }
 
-/// The network in the language of Graphviz, from the picture down.
+/// The network as a Graphviz graph, starting at the input.
 fn drawing(model: &ModelSpec, graph: &Graph) -> String {
     let mut lines = vec![
         format!("digraph {} {{", model.name),
@@ -180,7 +179,7 @@ fn drawing(model: &ModelSpec, graph: &Graph) -> String {
     lines.join("\n")
 }
 
-/// The number of trainable parameters, without the running statistics of batch normalisation.
+/// The number of trainable parameters, without the running statistics of batch normalization.
 fn trained(graph: &Graph) -> usize {
     let parameters = graph.parameters();
     let trained = parameters.iter().filter(|p| !p.name.contains(".running_"));

@@ -1,4 +1,4 @@
-//! `featurize plan`: shows the stages that a run would compute, and computes nothing.
+//! `featurize plan`: shows the stages that a run would compute, without computing them.
 
 use super::{PipelineArgs, StoreArgs, print};
 use crate::config::Precision;
@@ -30,7 +30,7 @@ pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
     let mut above: Option<StageId> = None;
     for stage in keys.stages() {
         let state = state(&plan, &listing, &keys, stage, above)?;
-        // a changed listing is the changed input of the extraction
+        // `scan` is not named as a changed input, since a changed listing is a changed input of `extract`
         if state.is_some() && stage != StageId::Scan {
             above = above.or(Some(stage));
         }
@@ -88,12 +88,12 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
     lines.join("\n")
 }
 
-/// The place of the weights in their file, where it is not the obvious one.
+/// The key of the weights in their file, if the file has several networks.
 fn weights_key(taken: &CheckpointKey) -> String {
     taken.told().map_or(String::new(), |told| format!("            {told}"))
 }
 
-/// The reason why a stage would run; none when it is done.
+/// The reason why a stage would run; none if it is done.
 fn state(
     plan: &Plan,
     listing: &Listing,

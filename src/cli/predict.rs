@@ -13,7 +13,7 @@ use crate::io::output::Inputs;
 use crate::pictures::predictor::{self, Method, PARTS, Predictor};
 use crate::store::RunDir;
 
-/// The word for labels that are the names of folders.
+/// The value of `--labels` that takes the names of folders as labels.
 const FOLDER: &str = "folder";
 
 /// Which run, and which pictures.

@@ -1,4 +1,4 @@
-//! The rows of a table of predictions, gathered while they are made.
+//! The rows of a table of predictions, collected while pictures are predicted.
 
 use crate::io::features::Key;
 use crate::io::table::Table;
@@ -18,7 +18,7 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// None yet, of pictures that count as known by the rule `acceptance`.
+    /// An empty table; `acceptance` is the rule by which pictures count as known.
     pub fn new(predictor: &Predictor, acceptance: Acceptance) -> Self {
         let probabilities = FeatureMatrix::with_cols(predictor.classes().len());
         Self { acceptance, keys: Vec::new(), probabilities, distances: Distances::default() }
@@ -32,7 +32,7 @@ impl Predictions {
         self.distances.known.extend(self.acceptance.known(predicted));
     }
 
-    /// The table, with the columns of the run's own.
+    /// The table, with the columns of the run's predictions.parquet.
     pub fn table(self, classes: &[String]) -> Table {
         evaluate::table(&self.keys, &self.probabilities, classes, self.distances)
     }

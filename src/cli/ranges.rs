@@ -1,4 +1,4 @@
-//! The flag of the commands that calibrate `int8` on the pictures that they get.
+//! The flag `--ranges` of the commands that calibrate `int8` on their pictures.
 
 use std::path::PathBuf;
 
@@ -30,8 +30,8 @@ impl RangesArgs {
         self.ranges.is_some()
     }
 
-    /// Finds the ranges of `network`, if its precision wants them: those of the file, those that ship with its weights
-    /// unless a `count` is asked for, or new ones from so many of `pictures`.
+    /// Sets the ranges of `network`, if its precision is `int8`: those of the file, those of the bundled weights unless
+    /// `count` is set, or new ones from `count` of the `pictures`.
     pub fn settle(
         &self,
         (network, device): (&NetworkPlan, &Device),

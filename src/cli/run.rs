@@ -1,4 +1,4 @@
-//! `featurize run`: the pipeline, and the summary at its end.
+//! `featurize run`: runs the pipeline and prints a summary.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -45,7 +45,7 @@ pub struct RunArgs {
     fetching: FetchArgs,
 }
 
-/// A form of the features beside Parquet.
+/// A file format of the features beside Parquet.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Export {
     Npy,
@@ -91,7 +91,7 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Opens a page with the program that the platform has for it; false where there is none, or no display.
+/// Opens a page with the platform's default program; false if there is none, or no display.
 fn opened(page: &Path) -> bool {
     let program = match std::env::consts::OS {
         "macos" => "open",
@@ -99,7 +99,7 @@ fn opened(page: &Path) -> bool {
         _ if ["DISPLAY", "WAYLAND_DISPLAY"].iter().all(|name| std::env::var_os(name).is_none()) => return false,
         _ => "xdg-open",
     };
-    // it may run as long as the browser does
+    // the program is not waited for, since it may run as long as the browser
     let mut command = Command::new(program);
     command.arg(page).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().is_ok()

@@ -13,9 +13,9 @@ use crate::stages::report::formatting::date;
 use crate::store::{RunDir, Summary};
 use crate::terminal::{printable, printable_path};
 
-/// The depth below the folder to which runs are searched for.
+/// The depth below the folder down to which runs are searched.
 const DEPTH: usize = 3;
-/// The least change of a class's recall that is printed.
+/// The smallest change of a class's recall that is printed.
 const CHANGE: f64 = 1e-9;
 
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ pub fn list(arguments: &RunsArgs) -> Result<(), Error> {
         if !entry.file_type().is_dir() {
             continue;
         }
-        // a run that cannot be read is left out of the list
+        // a folder that cannot be read as a run is left out
         if let Ok(Some(summary)) = Summary::read(&RunDir::new(entry.path())) {
             runs.push(summary);
             entries.skip_current_dir();
@@ -187,7 +187,7 @@ fn changed(a: &Summary, b: &Summary) -> Vec<(String, Option<String>, Option<Stri
     keys.map(|key| (key.clone(), before.get(key).cloned(), after.get(key).cloned())).collect()
 }
 
-/// The classes whose recall differs, the greatest loss first.
+/// The classes whose recall differs, the largest decrease first.
 fn classes(a: &Summary, b: &Summary) -> Vec<(String, Option<f64>, Option<f64>)> {
     let (before, after) = (a.classes(), b.classes());
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();

@@ -1,5 +1,5 @@
-//! Contact sheets that are filled while pictures are computed: one sheet of all pictures, or a new sheet whenever one
-//! is full of rows.
+//! Contact sheets that are filled while pictures are computed: one sheet for all pictures, or a new sheet whenever one
+//! is full.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub struct Sheet {
 #[derive(Debug)]
 pub struct Panel {
     pub title: String,
-    /// The picture, best in the size that [`plot::fitted`] gives.
+    /// The picture, preferably in the size that [`plot::fitted`] returns.
     pub picture: Result<RgbImage, String>,
     pub label: Option<String>,
     pub bars: Vec<(String, f32)>,
@@ -29,15 +29,15 @@ pub struct Panel {
 }
 
 impl Sheet {
-    /// A sheet of `pictures` pictures with `bars` bars each. It is an error at once when so many pictures cannot be
-    /// drawn or the file cannot be written, before anything is computed.
+    /// A sheet of `pictures` pictures with `bars` bars each. Before anything is computed, returns an error if so many
+    /// pictures cannot be drawn or the file cannot be written.
     pub fn new(path: &Path, pictures: usize, bars: usize, rules: Rules) -> Result<Self, PlotError> {
         let form = FigureFormat::of(path)?;
         plot::check(pictures, bars)?;
         Ok(Self { output: Output::new(path, form.kind(), rules)?, form, panels: Vec::new() })
     }
 
-    /// The file of the sheet.
+    /// The output file of the sheet.
     pub fn output(&self) -> &Output {
         &self.output
     }
@@ -52,18 +52,18 @@ impl Sheet {
     }
 }
 
-/// Sheets of rows: each row has a picture and the pictures that are like it.
+/// Sheets of rows: each row has a picture and the pictures that are similar to it.
 #[derive(Debug)]
 pub struct RowSheets {
     shape: Rows,
     form: FigureFormat,
-    /// The output of each sheet, the next one first.
+    /// The output files of the remaining sheets.
     outputs: std::vec::IntoIter<Output>,
     rows: Vec<Vec<Panel>>,
 }
 
 impl RowSheets {
-    /// Sheets for `pictures` rows with `near` pictures after the first: `sheet.png`, `sheet-2.png`, …
+    /// Sheets for `pictures` rows, each with `near` similar pictures: `sheet.png`, `sheet-2.png`, …
     pub fn new(path: &Path, pictures: usize, near: usize, rules: Rules) -> Result<Self, Error> {
         let (form, shape) = (FigureFormat::of(path)?, Rows::new(near)?);
         let sheets = pictures.div_ceil(shape.on_a_sheet());
@@ -84,18 +84,18 @@ impl RowSheets {
         self.outputs.as_slice().iter().any(Output::is_stdout)
     }
 
-    /// The `image` in the size of a sheet.
+    /// Resizes `image` for a sheet.
     pub fn fitted(&self, image: &RgbImage) -> RgbImage {
         self.shape.fitted(image)
     }
 
-    /// Adds a row, and draws the sheet when it is full.
+    /// Adds a row, and draws the sheet if it is full.
     pub fn add(&mut self, row: Vec<Panel>) -> Result<(), PlotError> {
         self.rows.push(row);
         if self.rows.len() == self.shape.on_a_sheet() { self.write() } else { Ok(()) }
     }
 
-    /// Draws the rows of the last sheet, which is not full.
+    /// Draws the last sheet, if it has rows.
     pub fn finish(mut self) -> Result<(), PlotError> {
         if self.rows.is_empty() { Ok(()) } else { self.write() }
     }
@@ -107,7 +107,7 @@ impl RowSheets {
     }
 }
 
-/// The name of a sheet: `sheet.png`, `sheet-2.png`, `sheet-3.png`.
+/// The file name of a sheet: `sheet.png`, `sheet-2.png`, `sheet-3.png`.
 fn numbered(path: &Path, number: usize) -> PathBuf {
     if number == 1 {
         return path.to_path_buf();

@@ -17,7 +17,7 @@ use crate::stages::reduce::Reduced;
 use crate::store::{RunDir, Summary, flat};
 use crate::terminal::{printable, printable_path};
 
-/// The number of columns that are named of a wide table, at its beginning and at its end.
+/// The number of columns of a wide table that are named, at its beginning and at its end.
 const NAMED: [usize; 2] = [6, 2];
 /// The most characters of a cell.
 const CELL: usize = 40;
@@ -129,7 +129,7 @@ fn run_text(summary: &Summary) -> String {
     lines.join("\n")
 }
 
-/// The classifiers that were compared in folds, a line each.
+/// The classifiers that were compared in cross-validation, a line each.
 fn compared(summary: &Summary) -> Vec<String> {
     let all: Vec<Validated> = Deserialize::deserialize(&summary.metrics["cross_validation"]).unwrap_or_default();
     let one = |one: &Validated| {
@@ -142,9 +142,9 @@ fn compared(summary: &Summary) -> Vec<String> {
     all.iter().map(one).collect()
 }
 
-/// The settings that are not the default, as `key=value`, without the folder and the name of the run.
+/// The settings that differ from their defaults, as `key=value`, without the folder and the name of the run.
 fn chosen(summary: &Summary) -> Vec<String> {
-    // only one reduction can be set
+    // `reduce` has only one of its kinds
     let plain = |reduce: &str| {
         let train = "{mlp: {}, logistic: {}, knn: {}}";
         let yaml = format!(

@@ -1,4 +1,4 @@
-//! `featurize similar`: the pictures of a run that are nearest to others.
+//! `featurize similar`: finds the pictures of a run that are most similar to given pictures.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -73,15 +73,15 @@ fn split(word: &str) -> Result<Split, String> {
     splits.into_iter().find(|split| split.word() == word).ok_or_else(|| "the splits are train, test".to_string())
 }
 
-/// A run's pictures and the network that they went through.
+/// A run's pictures and the network that computed their features.
 struct Gallery {
     keys: Vec<Key>,
     index: Directions,
     extractor: Extractor,
     memory: DecodeMemory,
-    /// The folder that the keys count from, links resolved.
+    /// The folder to which the keys are relative, with links resolved.
     base: Option<PathBuf>,
-    /// The archives of the run, where it has any.
+    /// The archives of the run, if it has any.
     members: RefCell<Members>,
 }
 
@@ -114,7 +114,7 @@ impl Gallery {
         let input = show::summary(dir.root()).map_or(Value::Null, |mut run| run.run["config"]["input"].take());
         let base = input["root"].as_str().and_then(|root| match Address::of(Path::new(root)) {
             Some(_) => Some(PathBuf::from(root)),
-            // the folder of `photos.tar` has no name
+            // the parent of a relative `photos.tar` is an empty path
             None => std::fs::canonicalize(Path::new(".").join(base(Path::new(root)))).ok(),
         });
         let columns = PictureColumns::deserialize(&input["parquet"]).unwrap_or_default();
@@ -122,7 +122,7 @@ impl Gallery {
         Ok(Self { keys, index, extractor, memory, base, members: RefCell::new(Members::with_columns(columns)) })
     }
 
-    /// The picture of a row, where it is still there.
+    /// The picture of a row, if it still exists.
     fn picture(&self, row: usize) -> Option<NamedFile> {
         let key = &self.keys[row].path;
         if is_url(key) {
@@ -135,7 +135,7 @@ impl Gallery {
         self.members.borrow_mut().one(&path).ok().flatten().filter(|picture| picture.member.is_some())
     }
 
-    /// The key that a picture has in the run, if it is one of the run's.
+    /// The key of a picture in the run, if the run has this picture.
     fn key(&self, picture: &NamedFile) -> Option<String> {
         if is_url(&picture.path) {
             return Some(picture.path.clone());
@@ -151,7 +151,7 @@ impl Gallery {
         Some(below(archive)? + inside)
     }
 
-    /// Everything that the command reads.
+    /// All files that the command reads.
     fn inputs(&self, pictures: &[NamedFile], arguments: &SimilarArgs) -> Inputs {
         let own = self.base.iter().flat_map(|base| self.keys.iter().map(|key| base.join(unescape(&key.path))));
         let asked = pictures.iter().filter_map(|picture| picture.location.clone().ok());
@@ -161,7 +161,7 @@ impl Gallery {
         inputs
     }
 
-    /// The `k` nearest to a picture's features; not the picture itself.
+    /// The `k` rows nearest to a picture's features, without the picture itself.
     fn nearest(&self, picture: &NamedFile, features: &[f32], arguments: &SimilarArgs) -> Vec<Near> {
         let (own, keys) = (self.key(picture), &self.keys);
         let split = arguments.split.map(Split::word);
@@ -184,7 +184,7 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     let new = |path: &PathBuf| RowSheets::new(path, pictures.len(), arguments.k.into(), rules);
     let mut sheets = arguments.sheet.as_ref().map(new).transpose()?;
     let mut silent = sheets.as_ref().is_some_and(RowSheets::is_stdout);
-    // until here nothing is lost by an end at once
+    // before this line, Ctrl-C ends the process at once
     let ui = ui(style(arguments.quiet));
     let line = ui.work("similar", Some(pictures.len() as u64), "images");
     let mut failed = 0;
@@ -198,7 +198,7 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
             ui.tell(&format!("{}: {failure}", printable(&picture.path)));
         } else if !silent {
             match ui.beside_bars(|| tell(&gallery, picture, &found, arguments.json)) {
-                // the sheets are drawn although standard output was closed
+                // if standard output is closed, the sheets are still drawn
                 Err(error) if is_closed(&error) && sheets.is_some() => silent = true,
                 told => told?,
             }
@@ -222,7 +222,7 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     none_failed(failed, pictures.len())
 }
 
-/// Prints the pictures that are similar to one picture.
+/// Prints the pictures that are similar to a picture.
 fn tell(
     gallery: &Gallery,
     picture: &NamedFile,
@@ -250,7 +250,7 @@ fn tell(
     }
 }
 
-/// A row of the sheet: the picture and, after it, those that are near.
+/// A row of the sheet: the picture, followed by the pictures similar to it.
 fn row(sheets: &RowSheets, gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<Near>, Failure>) -> Vec<Panel> {
     let read = |open: &dyn Fn(u64) -> Result<Opened<'static>, Failure>| -> Result<RgbImage, String> {
         let image = predictor::picture(open, &gallery.extractor, &gallery.memory);

@@ -28,8 +28,8 @@ pub struct SplitArgs {
     /// 0.9 and above. Features that are there are taken, others are computed.
     #[arg(long)]
     keep_together: bool,
-    /// The most pictures that are kept together. A group has no more than the fraction of its class, either. Copies that
-    /// are the same to the network are kept together however many there are.
+    /// The most pictures that are kept together. A group has no more than the fraction of its class, either. Copies
+    /// that are the same to the network are kept together however many there are.
     #[arg(long, value_name = "N", default_value_t = 20, requires = "keep_together")]
     most: usize,
     /// The share of each class that becomes test.
@@ -50,7 +50,7 @@ pub struct SplitArgs {
     fetching: FetchArgs,
 }
 
-/// Divides the pictures of the pipeline anew, whatever its own split is, and writes the table.
+/// Divides the pictures of the pipeline again, whatever its own split, and writes the table.
 pub fn run(arguments: &PipelineArgs, options: &SplitArgs) -> Result<(), Error> {
     let SplitArgs { fraction, seed, .. } = *options;
     if !(fraction > 0.0 && fraction < 1.0) {
@@ -96,7 +96,7 @@ pub fn run(arguments: &PipelineArgs, options: &SplitArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every picture of the listing with the split that the pipeline gives it.
+/// Every picture of the listing with its split in the pipeline.
 fn keys(listing: &Listing) -> Result<Vec<Key>, IoError> {
     let mut keys = Vec::with_capacity(listing.len());
     for part in listing.parts() {
@@ -109,7 +109,7 @@ fn keys(listing: &Listing) -> Result<Vec<Key>, IoError> {
     Ok(keys)
 }
 
-/// The split and the number of the group of each picture; `firsts` are the first pictures of the groups.
+/// The split and the group number of each picture; `firsts` has the first picture of each one's group.
 fn divide(keys: &[Key], firsts: &[usize], fraction: f64, seed: u64) -> (Vec<Split>, Vec<usize>) {
     let mut sizes: BTreeMap<usize, usize> = BTreeMap::new();
     firsts.iter().for_each(|&first| *sizes.entry(first).or_default() += 1);
@@ -122,7 +122,7 @@ fn divide(keys: &[Key], firsts: &[usize], fraction: f64, seed: u64) -> (Vec<Spli
     firsts.iter().map(|first| (drawn[numbers[first]], numbers[first])).unzip()
 }
 
-/// A class whose pictures all hang together cannot be tested.
+/// Warns of classes without test pictures, since all pictures of such a class may be in one group.
 fn warn_of_untested(keys: &[Key], splits: &[Split], ui: &Ui) {
     let classes: BTreeSet<&str> = keys.iter().filter_map(|key| key.label.as_deref()).collect();
     let tested = keys.iter().zip(splits).filter(|(_, split)| **split == Split::Test);

@@ -1,4 +1,4 @@
-//! The flags and the work that `predict` and `classify` share: they read pictures, and print or write the most probable
+//! The code that `predict` and `classify` share: their flags, and reading pictures and writing the most probable
 //! classes of each.
 
 mod copies;
@@ -69,31 +69,31 @@ impl TopArgs {
         pictures(&self.paths)
     }
 
-    /// The style in which progress is shown.
+    /// The style of the progress display.
     pub fn style(&self) -> Style {
         style(self.quiet)
     }
 }
 
-/// The part that differs between the commands.
+/// The options in which the commands differ.
 #[derive(Debug)]
 pub struct Asked<'a> {
-    /// The command.
+    /// The name of the command.
     pub name: &'static str,
-    /// WordNet ids of the classes, where they have any.
+    /// WordNet ids of the classes, if they have any.
     pub wnids: &'a [&'a str],
-    /// The table to write instead of printing.
+    /// The table to write; if set, nothing is printed.
     pub parquet: Option<&'a Path>,
     /// The rule by which pictures count as of a known class.
     pub acceptance: Acceptance,
     /// The folder for heat maps.
     pub explain: Option<&'a Path>,
-    /// The files that are read beside the pictures.
+    /// The files that are read besides the pictures.
     pub read: Inputs,
 }
 
-/// Sends `pictures` through `predictor` and writes its top classes, or a table. Pictures that cannot be read are
-/// told and do not stop the others, but the command fails at its end.
+/// Sends `pictures` through `predictor` and writes the top classes, or a table. A picture that cannot be read is
+/// reported and does not stop the others, but the command fails at its end.
 pub fn run(
     predictor: &Predictor,
     arguments: &TopArgs,
@@ -132,7 +132,7 @@ pub fn run(
             written = writer.line(&picture.path, predicted, ui);
         }
         line.inc(1);
-        // the drawings are made although standard output was closed
+        // if standard output is closed, the drawings are still made
         let is_over = written.as_ref().is_err_and(|error| !is_closed(error) || !drawings.are_wanted());
         if is_over { std::mem::replace(&mut written, Ok(())) } else { Ok(()) }
     })?;
@@ -145,7 +145,7 @@ pub fn run(
     none_failed(failed, pictures.len())
 }
 
-/// Returns every picture that was asked for, in the order of the command line.
+/// Returns every picture that the paths name, in the order of the command line.
 pub fn pictures(paths: &[PathBuf]) -> Result<Vec<NamedFile>, Error> {
     let (mut pictures, mut members) = (Vec::new(), Members::default());
     for path in paths {
@@ -164,17 +164,17 @@ pub fn pictures(paths: &[PathBuf]) -> Result<Vec<NamedFile>, Error> {
     Ok(pictures)
 }
 
-/// The mark with which some programs begin a text in UTF-8.
+/// The byte order mark with which some programs begin a text in UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A path a line; empty lines are nothing.
+/// Reads one path per line; empty lines are skipped.
 fn listed(mut input: impl BufRead) -> Result<Vec<PathBuf>, IoError> {
     let mut paths = Vec::new();
     let mut line = Vec::new();
     while input.read_until(b'\n', &mut line).map_err(IoError::read(Path::new("standard input")))? > 0 {
         let end = line.trim_ascii_end().len();
         line.truncate(end);
-        // a byte order mark is no part of the first name, unless a file is called so
+        // a byte order mark does not belong to the first name, unless a file with this name exists
         if paths.is_empty() && line.starts_with(MARK) && !Path::new(&os_string(line.clone())).exists() {
             line.drain(..MARK.len());
         }

@@ -164,7 +164,7 @@ fn list(arguments: &ListArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// A line of the list. Weights inside the program have no file.
+/// A line of the list. Weights inside the program have no file, and `listed` is none.
 fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Listed>) -> Result<(), Error> {
     let lies = listed.and_then(|listed| listed.lies.as_ref());
     let about = about_bytes(model, weights, listed.is_none_or(|listed| listed.file.top))?;
@@ -195,7 +195,7 @@ fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Li
     print(&format!("{:<22} {:<28} {top1:>6} {size:>10}  {words}", model.name, weights.name))
 }
 
-/// The approximate size of a file of weights: four bytes for each number of the network, two inside the program.
+/// The approximate size of a file of weights: four bytes per parameter, or two inside the program.
 fn about_bytes(model: &ModelSpec, weights: &WeightsSpec, top: bool) -> Result<u64, GraphError> {
     let (size, classes, source) = (weights.recipe.size, weights.classes, weights.source);
     let graph = (model.build)(&BuildOptions { channels: 3, size, classes, source })?;
@@ -234,7 +234,7 @@ fn import(arguments: &ImportArgs) -> Result<(), Error> {
     print(&found.path.display().to_string())
 }
 
-/// The entry of the registry that a file is imported for.
+/// The weights in the registry for which a file is imported.
 fn row_of(
     models: &'static [ModelSpec],
     arguments: &ImportArgs,
@@ -281,7 +281,7 @@ fn path(arguments: &FileArgs) -> Result<(), Error> {
 }
 
 impl FileArgs {
-    /// The weights that the arguments of the command line name.
+    /// The weights that the arguments name.
     fn wanted(&self, store: &Store) -> Result<Wanted, Error> {
         let what = self.what.as_str();
         let own = || store.registered().contains_key(what).then(|| Wanted::Own(what.to_string()));

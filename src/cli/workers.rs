@@ -1,5 +1,5 @@
-//! The flags of every command that takes many pictures through a network: which device and how many threads do it, and
-//! how much memory pictures may have.
+//! The flags of every command that sends many pictures through a network: the device, the number of threads, and the
+//! memory for pictures.
 
 use clap::Args;
 
@@ -28,7 +28,7 @@ pub struct WorkerArgs {
 }
 
 impl WorkerArgs {
-    /// So many threads, or one a core.
+    /// The number of threads, by default one per core.
     pub fn threads(&self) -> usize {
         self.threads.map_or_else(threads::available, usize::from)
     }
@@ -38,12 +38,12 @@ impl WorkerArgs {
         Ok(Device::open(self.device.unwrap_or_default())?)
     }
 
-    /// The memory that pictures share.
+    /// The memory that all pictures share while they are decoded.
     pub fn memory(&self) -> DecodeMemory {
         DecodeMemory::new(self.decode_memory.map_or_else(memory::for_decoding, Size::bytes))
     }
 
-    /// The pictures `wanted` of `source`, in order.
+    /// A stream over the `wanted` pictures of `source`, in order.
     pub fn stream<'a>(&self, source: &'a dyn Source, wanted: &'a [usize], ui: &'a Ui) -> Stream<'a> {
         Stream { source, wanted, threads: self.threads(), order: Order::Asked, ui }
     }

@@ -12,38 +12,38 @@ use crate::stages::scan::{Kind, Role, met, role};
 /// The pictures, splits and classes that were found below a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The folder that paths count from: the given folder or one inside it.
+    /// The folder to which paths are relative: the given folder or one inside it.
     pub root: PathBuf,
     pub pictures: usize,
     pub split: SplitRule,
     pub label: LabelRule,
     /// The number of pictures of each class.
     pub classes: BTreeMap<String, usize>,
-    /// Whether the pipeline has to name the classes, because other folders lie beside them.
+    /// Whether the pipeline has to list the classes, because the folder has other subfolders, too.
     pub chosen: bool,
-    /// The number of train pictures, approximate for a random split.
+    /// The number of train pictures; approximate for a random split.
     pub train: usize,
     /// The number of pictures without a split or a class.
     pub aside: usize,
-    /// Remarks for the reader of the pipeline.
+    /// Remarks for the user, written into the pipeline.
     pub remarks: Vec<String>,
 }
 
-/// The way in which pictures are divided into train and test.
+/// How pictures are divided into train and test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SplitRule {
-    /// Two globs.
+    /// A glob for each split.
     Globs { train: String, test: String },
-    /// A table, with the names of its columns where they are not `path`, `label` and `split`. Where it has no split,
-    /// the test pictures are drawn at random.
+    /// A table, with the names of its columns where they are not `path`, `label` and `split`. If it has no split, the
+    /// test pictures are drawn at random.
     Table { csv: PathBuf, columns: Vec<(&'static str, String)>, split: bool },
-    /// A quarter of each class, drawn at random, is test.
+    /// A random quarter of each class is test.
     Lot,
     /// Every picture is train.
     None,
 }
 
-/// The way in which the class of a picture is found.
+/// How the class of a picture is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LabelRule {
     Folder,
@@ -58,7 +58,7 @@ pub enum LabelRule {
 pub type Parts<'a> = Vec<&'a str>;
 
 impl Found {
-    /// Looks at all files below `dir` by the rules of a run.
+    /// Lists all files below `dir` by the rules of a run and finds their layout.
     pub fn look(dir: &Path) -> Result<Self, Error> {
         let met = met(dir)?;
         let mut paths: Vec<Parts> = met.candidates.iter().map(|one| one.path.split('/').collect()).collect();
@@ -74,7 +74,7 @@ impl Found {
         if let Some(found) = table::look(&root, &paths, &mut remarks) {
             return Ok(found.with(remarks));
         }
-        // data/images/<classes>: the only folder is taken as the root
+        // in `data/images/<classes>`, the only subfolder becomes the root
         while let Some(only) = only_folder(&paths) {
             root.push(only);
             paths.iter_mut().for_each(|path| {
@@ -86,7 +86,7 @@ impl Found {
         Ok(found.with(remarks))
     }
 
-    /// Puts `remarks` before its own remarks, and those about its numbers after them.
+    /// Puts `remarks` before the remarks so far, and adds remarks about the counts after them.
     fn with(mut self, remarks: Vec<String>) -> Self {
         self.remarks.splice(0..0, remarks);
         let why = match &self.split {
@@ -142,7 +142,7 @@ impl Found {
     }
 }
 
-/// Reads a folder of class folders, or a folder without any order.
+/// The layout of a folder with class folders, or of a folder without any.
 fn by_class(root: &Path, paths: &[Parts]) -> Found {
     let inside: Vec<&Parts> = paths.iter().filter(|path| path.len() > 1).collect();
     // a few pictures beside the class folders are left out
@@ -151,7 +151,7 @@ fn by_class(root: &Path, paths: &[Parts]) -> Found {
     }
     let mut classes = words::tally(inside.iter().map(|path| path[0]));
     let mut remarks = Vec::new();
-    // a test folder without classes is not a class itself
+    // a folder named like a split, with no folders in it, is not a class
     let is_flat = |folder: &str| inside.iter().all(|path| path[0] != folder || path.len() == 2);
     let of_split = |folder: &&String| role(folder).is_some_and(|(_, beside)| beside.is_empty());
     let split: Vec<String> = classes.keys().filter(of_split).cloned().collect();
@@ -187,10 +187,10 @@ fn by_class(root: &Path, paths: &[Parts]) -> Found {
     }
 }
 
-/// The remark on classes whose pictures lie deeper.
+/// The remark about subfolders of the class folders.
 pub const DEEPER: &str = "there are folders below the classes; `label: parent` takes the innermost one";
 
-/// Reads a folder without class folders; the names of the files may hold the classes.
+/// The layout of a folder without class folders; file names may contain the classes.
 fn flat(root: &Path, paths: &[Parts]) -> Found {
     let names: Vec<&str> = paths.iter().filter_map(|path| path.last().copied()).collect();
     let (pictures, found) = (paths.len(), words::pattern(&names));
@@ -208,7 +208,7 @@ fn flat(root: &Path, paths: &[Parts]) -> Found {
     Found { root: root.to_path_buf(), pictures, split, label, classes, chosen: false, train, aside, remarks }
 }
 
-/// The remark on classes that were found in names.
+/// The remark about classes that were found in file names.
 pub fn from_names(classes: &BTreeMap<String, usize>) -> Option<String> {
     let some: Vec<&str> = classes.keys().take(8).map(String::as_str).collect();
     let more = if classes.len() > some.len() { ", …" } else { "" };

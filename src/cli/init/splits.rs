@@ -8,7 +8,7 @@ use super::folder::{DEEPER, Found, LabelRule, Parts, SplitRule, from_names, only
 use super::words;
 use crate::stages::scan::{Role, role};
 
-/// The splits that the names of folders show.
+/// The layout, if names of folders are those of splits.
 pub fn look(root: &Path, paths: &[Parts]) -> Option<Found> {
     let level = |level: usize| -> BTreeSet<&str> {
         paths.iter().filter(|path| path.len() > level + 1).map(|path| path[level]).collect()
@@ -16,7 +16,7 @@ pub fn look(root: &Path, paths: &[Parts]) -> Option<Found> {
     at_top(root, paths, &level(0)).or_else(|| below_classes(root, paths, &level(1)))
 }
 
-/// The remark on a folder whose pictures have no class.
+/// The remark about a folder whose pictures have no class.
 pub fn without_classes(root: &Path, folder: &str, pictures: usize) -> String {
     format!(
         "{folder}: {pictures} pictures without a class (no folders in it), so they measure nothing; `featurize predict \
@@ -42,7 +42,7 @@ fn named<'a>(folders: &BTreeSet<&'a str>) -> Option<Named<'a>> {
     }
     let mut sets: Vec<Vec<(Role, &str)>> = sets.into_values().collect();
     sets.retain(|set| set.iter().filter(|(role, _)| *role == Role::Train).count() == 1);
-    // a class may be called `train station`, so the set with the most splits is taken
+    // a class may be called `train station`, so the set with the most splits is used
     sets.sort_by_key(|set| std::cmp::Reverse(set.len()));
     let set = sets.into_iter().next()?;
     let train = set.iter().find(|(role, _)| *role == Role::Train)?.1;
@@ -79,7 +79,7 @@ impl<'a> Split<'a> {
         self.paths.len()
     }
 
-    /// Whether most of the pictures lie in folders of classes.
+    /// Whether most of the pictures are in class folders.
     fn has_classes(&self) -> bool {
         self.paths.iter().filter(|path| path.len() > 1).count() * 2 > self.len()
     }
@@ -146,7 +146,7 @@ fn at_top(root: &Path, paths: &[Parts], folders: &BTreeSet<&str>) -> Option<Foun
     Some(found(root, paths.len(), &train, test.map(|test| &tests[test]), label, remarks))
 }
 
-/// The result for the train split `train` and the test split `test`, if there is one.
+/// The result for the splits `train` and `test`, if there is a test split.
 fn found(
     root: &Path,
     all: usize,
@@ -179,7 +179,7 @@ fn found(
     Found { root, pictures, split, label, classes, chosen: false, train: of_train, aside: all - pictures, remarks }
 }
 
-/// The remark on validation pictures beside a test split.
+/// The remark about validation pictures beside a test split.
 fn validation(train: &Split, split: &Split) -> String {
     let text = format!(
         "validation: {} ({} pictures) is not used, neither for training nor as the test",
@@ -192,7 +192,7 @@ fn validation(train: &Split, split: &Split) -> String {
     }
 }
 
-/// Reads a layout in which each class has its own splits: the class is the first folder.
+/// The layout in which each class has its own splits: the first folder is the class.
 fn below_classes(root: &Path, paths: &[Parts], folders: &BTreeSet<&str>) -> Option<Found> {
     let Named { train, tests } = named(folders)?;
     let (_, test) = *tests.first()?;

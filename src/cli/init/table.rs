@@ -9,8 +9,8 @@ use crate::config::Columns;
 use crate::progress::plural;
 use crate::stages::scan::{Kind, Split, TableError, from_csv, header};
 
-/// The first table of the folder, by name, that can be the table of a run. It is read by the rules of a run; a table
-/// that names pictures and breaks the rules gets a remark.
+/// The first table in the folder, by name, that a run could use. It is read by the rules of a run; a table of pictures
+/// that violates them gets a remark.
 pub fn look(root: &Path, paths: &[Parts], remarks: &mut Vec<String>) -> Option<Found> {
     let there: BTreeSet<String> = paths.iter().map(|path| path.join("/")).collect();
     let mut tables: Vec<PathBuf> = std::fs::read_dir(root).ok()?.flatten().map(|entry| entry.path()).collect();
@@ -32,7 +32,7 @@ fn of_table(root: &Path, csv: &Path, there: &BTreeSet<String>, remarks: &mut Vec
     let mut refused = None;
     let found = paths.iter().find_map(|path| {
         let label = labels.iter().copied().find(|label| label != path).or_else(|| the_other(&header, path, &splits));
-        // a column of splits counts only where all its words are those of splits
+        // a column counts as the split only if all its values name splits
         let split = splits.iter().copied().map(Some).chain([None]);
         split.into_iter().find_map(|split| {
             let columns =
@@ -53,7 +53,7 @@ fn of_table(root: &Path, csv: &Path, there: &BTreeSet<String>, remarks: &mut Vec
     found
 }
 
-/// The name of a column, where it is not the default name.
+/// The name of a column, if it is not the default name.
 fn named(column: &str, usual: &str) -> Option<String> {
     (!column.eq_ignore_ascii_case(usual)).then(|| column.to_string())
 }
@@ -62,14 +62,14 @@ fn named_or(column: Option<&str>, usual: &str) -> Option<String> {
     column.and_then(|column| named(column, usual))
 }
 
-/// The only column besides that of the paths.
+/// The only other column besides those of the paths and the splits.
 fn the_other<'a>(header: &'a [String], path: &str, splits: &[&str]) -> Option<&'a str> {
     let mut others =
         header.iter().map(String::as_str).filter(|name| *name != path && !name.is_empty() && !splits.contains(name));
     others.next().filter(|_| others.next().is_none())
 }
 
-/// The result for the table; none where it does not name the pictures.
+/// The result for the table; none if it is not about the pictures of the folder.
 fn of_columns(
     root: &Path,
     csv: &Path,
@@ -94,7 +94,7 @@ fn of_columns(
     }
     let mut columns = columns.clone();
     if classes.len() * 2 > rows.len() && columns.label.is_some() {
-        // a column with another value for nearly every picture holds captions or numbers, not classes
+        // a column with nearly as many values as pictures has captions or numbers, not classes
         remarks.push(format!("the column `{}` tells no classes", columns.label.take().unwrap_or_default()));
         classes.clear();
     }

@@ -17,7 +17,7 @@ const LABELS: &str = "\
 /// Names of columns with the split.
 const SPLITS: &str = "split set subset partition fold phase";
 
-/// The columns that may hold paths, classes and splits, the most likely first.
+/// The columns that may have paths, classes and splits, the most likely first.
 pub fn columns(header: &[String]) -> [Vec<&str>; 3] {
     let plain =
         |name: &str| name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
@@ -28,14 +28,14 @@ pub fn columns(header: &[String]) -> [Vec<&str>; 3] {
     [named(PATHS), named(LABELS), named(SPLITS)]
 }
 
-/// Patterns of file names that hold a class and a number: `cat.0.jpg`, `Maine_Coon_101.jpg`, `cat_2020_01.jpg`.
+/// Patterns of file names with a class and a number: `cat.0.jpg`, `Maine_Coon_101.jpg`, `cat_2020_01.jpg`.
 const PATTERNS: [&str; 2] = [r"([^/]+?)[._ -]+\(?\d+\)?\.\w+$", r"([^/]*?[^/\d._ -])[._ -]+\d[^/]*$"];
-/// Words that cameras and programs put before a number, which are no classes.
+/// Words that cameras and programs put before a number and that are not classes.
 const CAMERAS: &str = "\
     img image images imag dsc dscn dscf dscx pxl mvimg pict pic picture photo p gopr wp vid frame scan \
     screenshot file untitled unnamed download";
 
-/// The pattern that finds a class in nearly all names, with the number of pictures of each class; none where no pattern
+/// The pattern that finds a class in nearly all names, with the number of pictures of each class; none if no pattern
 /// finds two classes.
 pub fn pattern(names: &[&str]) -> Option<(&'static str, BTreeMap<String, usize>)> {
     PATTERNS.into_iter().find_map(|pattern| {

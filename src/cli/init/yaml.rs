@@ -5,10 +5,10 @@ use std::path::Path;
 use super::folder::{Found, LabelRule, SplitRule};
 use crate::terminal::{printable, printable_path};
 
-/// The number of components where the table is large enough.
+/// The number of components if there are enough train pictures.
 const COMPONENTS: usize = 64;
 
-/// The YAML for `found`. `from` gives a path as it must be written in the file.
+/// The YAML for `found`. `from` returns a path as it must be written in the file.
 pub fn text(found: &Found, name: &str, from: &dyn Fn(&Path) -> String, out: &Path) -> String {
     let mut lines = vec![
         "# yaml-language-server: $schema=featurize.schema.json".to_string(),

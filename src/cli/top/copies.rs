@@ -12,22 +12,22 @@ use crate::pictures::source::remote::is_url;
 use crate::plot::{PlotError, labelled, signed};
 use crate::stages::scan::NamedFile;
 
-/// JPEG quality of a copy, 1 to 100: no difference to see.
+/// JPEG quality of a copy, 1 to 100; the loss is not visible.
 const QUALITY: u8 = 92;
 
-/// Most bytes of a name that file systems take; a copy may have a longer ending than its picture.
+/// Maximum length of a file name in bytes; a copy may have a longer extension than its picture.
 const LONGEST: usize = 255;
 
-/// A folder of copies: the tree that the pictures lie in, from the innermost folder on that holds them all.
+/// A folder of copies. It has the subfolders of the pictures, relative to their innermost common folder.
 #[derive(Debug)]
 pub struct Copies {
-    /// The place of each copy by that of its picture.
+    /// The output of each copy, by the location of its picture.
     places: HashMap<PathBuf, Output>,
 }
 
 impl Copies {
-    /// Decides upon every name in `folder`. A picture that lies there itself is refused: it could be overwritten, and
-    /// the copies of last time would be labelled again.
+    /// Chooses every name in `folder`. A picture that is in `folder` is refused: it could be overwritten, and copies of
+    /// an earlier command would be labelled again.
     pub fn new(folder: &Path, pictures: &[NamedFile], rules: Rules) -> Result<Self, Error> {
         let real = std::fs::canonicalize(folder).ok();
         let locations = pictures.iter().filter_map(|picture| picture.location.as_deref().ok());
@@ -71,7 +71,7 @@ fn is_inside(path: &Path, folder: &Path) -> bool {
     std::fs::canonicalize(path).is_ok_and(|path| path.starts_with(folder))
 }
 
-/// Folders and name of a path, `.` and `..` left out; of a URL without its query.
+/// The folders and the name of a path, without `.` and `..`; of a URL, without its query.
 fn parts(path: &Path) -> Vec<OsString> {
     let url = path.to_str().filter(|text| is_url(text)).and_then(|url| url.split(['?', '#']).next());
     let path = url.map_or(path, Path::new);
@@ -79,7 +79,7 @@ fn parts(path: &Path) -> Vec<OsString> {
     path.components().filter_map(normal).collect()
 }
 
-/// Counts the folders that all paths begin with.
+/// The number of leading folders that all paths share.
 fn shared(paths: &[(&Path, Vec<OsString>)]) -> usize {
     let Some((_, first)) = paths.first() else { return 0 };
     let agree = |parts: &[OsString]| {
@@ -89,8 +89,8 @@ fn shared(paths: &[(&Path, Vec<OsString>)]) -> usize {
     paths.iter().map(|(_, parts)| agree(parts)).min().unwrap_or(0)
 }
 
-/// `place` with an ending that is written, and a number where it is taken already. Some file systems do not tell
-/// capitals from small letters.
+/// `place` with an extension that can be written, and with a number if it is taken. Names are compared
+/// case-insensitively, as some file systems do.
 fn free(place: &Path, taken: &mut HashSet<String>) -> PathBuf {
     let ending = extension(place);
     let written = is_jpeg(place) || ending == "png";
@@ -110,7 +110,7 @@ fn free(place: &Path, taken: &mut HashSet<String>) -> PathBuf {
     place.to_path_buf()
 }
 
-/// A name of so many bytes at most.
+/// Shortens a name to `most` bytes.
 fn shortened(name: &OsStr, most: usize) -> OsString {
     if name.len() <= most {
         return name.to_os_string();

@@ -1,5 +1,5 @@
-//! The drawings of `--plot`, `--annotate` and `--explain`: each picture is read once more, right after it was predicted
-//! and on the same thread.
+//! The drawings of `--plot`, `--annotate` and `--explain`: each picture is read a second time, right after its
+//! prediction and on the same thread.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::pictures::{DecodeMemory, Failure, Predictor};
 use crate::plot::{self, FigureFormat, PlotError};
 use crate::stages::scan::NamedFile;
 
-/// The files of the drawings, which the threads that predict share.
+/// The outputs of the drawings, shared by the threads that predict.
 pub struct Drawings<'a> {
     predictor: &'a Predictor,
     memory: &'a DecodeMemory,
@@ -25,14 +25,14 @@ pub struct Drawings<'a> {
     sheets: bool,
 }
 
-/// The sheets that the drawings are collected on.
+/// The sheets to which the drawings are added.
 pub struct Sheets {
     plot: Option<Sheet>,
     annotated: Option<Sheet>,
     top: usize,
 }
 
-/// The picture as a sheet shows it, or why there is none any more. An error: the copy cannot be written.
+/// The picture for a sheet, or the reason why it cannot be read. A [`PlotError`] says that a copy cannot be written.
 pub type Seen = Result<Result<Option<RgbImage>, Failure>, PlotError>;
 
 /// Returns an error for drawings that cannot be made, before the first picture is classified.
@@ -57,7 +57,7 @@ pub fn open<'a>(
     Ok((Drawings { predictor, memory, pictures: count, copies, heats, sheets }, Sheets { plot, annotated, top }))
 }
 
-/// Whether `path` is a folder for copies: it exists as one, or has no extension of a picture or a document.
+/// Whether `path` is a folder for copies: an existing folder, or a path without the extension of a picture or document.
 fn is_folder(path: &Path) -> bool {
     const FILES: [&str; 9] = ["png", "svg", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "pdf"];
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
@@ -69,12 +69,12 @@ fn is_folder(path: &Path) -> bool {
 }
 
 impl Drawings<'_> {
-    /// True where anything is drawn.
+    /// True if anything is drawn.
     pub fn are_wanted(&self) -> bool {
         self.copies.is_some() || self.heats.is_some() || self.sheets
     }
 
-    /// Looks at a picture with the probabilities that it got.
+    /// Reads a picture and writes its copy and heat map by its probabilities.
     pub fn see(&self, picture: &NamedFile, probabilities: &[f32]) -> Seen {
         if !self.are_wanted() {
             return Ok(Ok(None));
@@ -109,7 +109,7 @@ fn label(probabilities: &[f32], classes: &[String]) -> String {
 }
 
 impl Sheets {
-    /// Puts a picture on the sheets: probabilities and image, or why there are none.
+    /// Adds a picture to the sheets: its probabilities and image, or the reason why there are none.
     pub fn add(
         &mut self,
         picture: &NamedFile,
@@ -134,12 +134,12 @@ impl Sheets {
         }
     }
 
-    /// Their files.
+    /// The output files of the sheets.
     pub fn outputs(&self) -> impl Iterator<Item = &Output> {
         self.plot.iter().chain(&self.annotated).map(Sheet::output)
     }
 
-    /// Draws them.
+    /// Draws the sheets.
     pub fn write(&self) -> Result<(), PlotError> {
         self.plot.iter().chain(&self.annotated).try_for_each(Sheet::write)
     }

@@ -14,21 +14,21 @@ use crate::progress::Ui;
 use crate::stages::scan::NamedFile;
 use crate::terminal::{printable, printable_json, printable_lines};
 
-/// The most characters that a column of the plain table is widened to; a longer text pushes the rest of its line.
+/// The maximum widths of the plain table's columns; a longer text shifts the rest of its line.
 const PATH_WIDTH: usize = 100;
 const LABEL_WIDTH: usize = 20;
 
-/// A class of a picture's list.
+/// A class in the list of a picture.
 #[derive(Debug, Serialize)]
 struct Guess<'a> {
     label: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     wnid: Option<&'a str>,
-    /// f32 itself: it is written in the fewest digits that give the same bits again.
+    /// An f32, so that it is written with the fewest digits that identify its value.
     probability: f32,
 }
 
-/// A line of `--json`.
+/// A line of the output of `--json`.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     path: &'a str,
@@ -51,26 +51,26 @@ struct Verdict {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// Only errors.
+    /// Print only errors.
     Errors,
     Plain,
     Json,
     Csv,
 }
 
-/// Writes results to standard output as they come.
+/// Writes results to standard output one by one.
 pub struct Writer<'a> {
     form: Form,
     classes: &'a [String],
     wnids: &'a [&'a str],
     acceptance: Acceptance,
     top: usize,
-    /// Columns of the plain table: path, label.
+    /// Widths of the plain table's columns: path, label.
     widths: [usize; 2],
 }
 
 impl<'a> Writer<'a> {
-    /// For `pictures`; `silent` where they go elsewhere.
+    /// A writer for `pictures`; `silent` if the results go to a file.
     pub fn new(
         predictor: &'a Predictor,
         arguments: &TopArgs,
@@ -91,7 +91,7 @@ impl<'a> Writer<'a> {
         Self { form, classes, wnids, acceptance, top, widths }
     }
 
-    /// The header before the first line.
+    /// Prints the header.
     pub fn header(&self) -> Result<(), Error> {
         match self.form {
             Form::Csv => {
@@ -103,7 +103,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The predictions for one picture.
+    /// Prints the predictions of one picture.
     pub fn line(&mut self, path: &str, result: Result<&Predicted, &Failure>, ui: &Ui) -> Result<(), Error> {
         let predicted = match result {
             Ok(predicted) => predicted,
@@ -126,7 +126,7 @@ impl<'a> Writer<'a> {
         ui.beside_bars(|| match self.form {
             Form::Errors => Ok(()),
             Form::Json => put_json(&Line { path, top: Some(&guesses), verdict, error: None }),
-            // programs get every byte of a name
+            // outside a terminal, names are written unescaped
             Form::Csv if std::io::stdout().is_terminal() => put(&printable_lines(&csv_rows(path, &guesses, verdict))),
             Form::Csv => put(&csv_rows(path, &guesses, verdict)),
             Form::Plain => put(&self.row(path, &guesses, verdict)),

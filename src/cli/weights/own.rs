@@ -1,4 +1,4 @@
-//! Weights of the user's own under a name.
+//! The user's own weights, registered by a name.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -35,13 +35,13 @@ pub struct OwnArgs {
     classes: Option<PathBuf>,
 }
 
-/// Registers a file, after its weights have been read as those of the network.
+/// Registers a file after checking that it has the weights of the network.
 pub fn import(store: &Store, name: &str, arguments: &ImportArgs) -> Result<Found, Error> {
     check_name(name)?;
     let network = network(store, arguments)?;
     let source = network.source.ok_or_else(|| Error::Usage("an ONNX file gets no name: give its path".to_string()))?;
     let classes = arguments.own.classes.as_deref().map(|file| classes(file, &network, source)).transpose()?;
-    // every tensor is read once, so that what is registered works
+    // reads every tensor, so that registered weights are known to work
     Extractor::open(&network, &Device::cpu())?;
     let own = OwnWeights {
         model: network.name.clone(),
@@ -55,7 +55,7 @@ pub fn import(store: &Store, name: &str, arguments: &ImportArgs) -> Result<Found
     Ok(store.register(name, &arguments.file, &own)?)
 }
 
-/// The network as a pipeline would have it, with its checks and its words for what is wrong.
+/// The network as a pipeline would plan it, with the same checks and errors.
 fn network(store: &Store, arguments: &ImportArgs) -> Result<NetworkPlan, Error> {
     let ImportArgs { file, model, source, own, .. } = arguments;
     let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
@@ -81,7 +81,7 @@ fn classes(file: &Path, network: &NetworkPlan, source: Source) -> Result<Vec<Str
     Ok(names)
 }
 
-/// A line of `weights list`.
+/// A line of `weights list` about own weights.
 pub fn show(store: &Store, as_json: bool, name: &str, own: &OwnWeights) -> Result<(), Error> {
     let found = store.find(&Wanted::Own(name.to_string()), &mut |_| ControlFlow::Continue(()))?;
     let path = found.map(|found| found.path);
