@@ -1,4 +1,4 @@
-//! Calibration for `int8`: some pictures go through the network in f32, and the ranges of its values are noted.
+//! Calibration for `int8`: sends some pictures through the network in f32 and records the ranges of its activations.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::network_plan::NetworkPlan;
 use crate::progress::Ui;
 use featurize_nets::Calibrator;
 
-/// Pictures of a calibration, where nobody asks for another number.
+/// Default number of pictures for a calibration.
 pub const PICTURES: usize = 64;
 
 /// Hash of a picture's key, by which pictures are chosen.
@@ -31,15 +31,15 @@ pub enum CalibrationError {
     NoPictures(usize),
 }
 
-/// The pictures of a calibration, and how they are gone through.
+/// The pictures of a calibration, and the settings for computing them.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample<'a> {
     pub source: &'a dyn Source,
-    /// The numbers of all pictures of the source.
+    /// The numbers of all candidate pictures in the source.
     pub numbers: &'a [usize],
-    /// As many of them are taken.
+    /// The number of pictures to use.
     pub count: usize,
-    /// The device that the network is for.
+    /// The device on which the network will run.
     pub device: &'a Device,
     pub threads: usize,
     pub memory: &'a DecodeMemory,
@@ -47,8 +47,9 @@ pub struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// The ranges of the network's values over those pictures whose keys have the smallest hashes, whatever their
-    /// order; pictures that cannot be read are left out. They do not depend on the number of threads.
+    /// The ranges of the network's activations over the pictures whose keys have the smallest hashes; pictures that
+    /// cannot be read are left out. The result depends neither on the order of the pictures nor on the number of
+    /// threads.
     pub fn ranges(&self, plan: &NetworkPlan) -> Result<Ranges, CalibrationError> {
         let mut numbers = self.numbers.to_vec();
         numbers.sort_by_cached_key(|&number| (hash(self.source.entry(number).key), number));

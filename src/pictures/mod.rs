@@ -1,5 +1,4 @@
-//! The one road for pictures: every command and every stage reads pictures, and sends them through a network, by this
-//! module.
+//! Every command and every stage reads pictures, and sends them through a network, by this module.
 //!
 //! ```text
 //! Source ──open──> DecodeMemory ──bytes──> Extractor ──features──> the asker's `finish` ──> the asker's `take`
@@ -8,10 +7,10 @@
 //!                  └────────────────────────── Stream: threads, device, order, errors ─────────────────────────┘
 //! ```
 //!
-//! * [`source`]: where the bytes of pictures come from, and why a picture may have none.
+//! * [`source`]: the source of the pictures' bytes, and the reasons why a picture may have none.
 //! * [`reader`]: reads the bytes, within limits and within the memory that all pictures share.
 //! * [`stream`]: the only driver of threads and devices.
-//! * [`calibrate`]: the ranges of a network's values over some pictures, for `int8`.
+//! * [`calibrate`]: the ranges of a network's activations over some pictures, for `int8`.
 //! * [`predictor`]: an extractor and the classifier on top of it.
 
 pub mod calibrate;

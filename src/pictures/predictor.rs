@@ -1,15 +1,14 @@
-//! A picture in, the probability of every class out: what a run has learnt, or the classifier that a network was
-//! trained with.
+//! Predicts the probability of every class for a picture, with the classifier of a run or with the classifier that a
+//! network was trained with.
 //!
 //! ```text
-//! file ──> Extractor (decode ▸ recipe ▸ forward ▸ pool) ──> kept columns ──> scale, PCA ──> MLP      a run's folder:
-//! `predict`                                                     └──> softmax                            a network's
-//! own: `classify`
+//! file ──> Extractor (decode ▸ recipe ▸ forward ▸ pool) ─┬─> kept columns ──> scale, PCA ──> MLP    `predict`: of a run
+//!                                                        └─> softmax                      `classify`: of the network
 //! ```
 //!
-//! Every step is the one that the stages take, and none of them looks at a picture's neighbours: a run's own pictures
-//! get the probabilities of its `predictions.parquet`, bit for bit on the same kind of machine. Nothing is read but the
-//! folder `classifier/` and the weights, so a run may be moved.
+//! Every step is the same as in the stages and independent of other pictures in the batch: a run's own pictures get the
+//! probabilities of its `predictions.parquet`, bit for bit on the same kind of machine. Only the folder `classifier/`
+//! and the weights are read, so a run may be moved.
 
 mod explain;
 mod fitted;
@@ -46,7 +45,7 @@ pub use fitted::{Acceptance, Predicted};
 pub(crate) use saved::Saved;
 pub use saved::of_features;
 
-/// The predictor cannot be opened, or not every picture went through it.
+/// The predictor cannot be opened, or a picture cannot be predicted.
 #[derive(Debug, Error)]
 pub enum PredictorError {
     #[error(transparent)]
@@ -114,7 +113,7 @@ pub enum PredictorError {
 }
 
 impl PredictorError {
-    /// Says why `dir` is no run: it is not there, it is a file, or it lacks the file that is `wanted`.
+    /// Explains why `dir` is not a run: it does not exist, is a file, or lacks the file `wanted`.
     pub fn no_run(dir: &Path, wanted: &str) -> Self {
         let reason = match std::fs::metadata(dir) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => "there is no such folder".to_string(),
@@ -133,20 +132,19 @@ pub struct Predictor {
     way: Way,
     head: Head,
     classes: Vec<String>,
-    /// The metadata of tables of its results; none for a network's own classifier.
+    /// The metadata for tables of its predictions; empty for a network's own classifier.
     metadata: Vec<(String, String)>,
 }
 
-/// The part that makes probabilities of features.
+/// The part that turns features into probabilities.
 #[derive(Debug)]
 enum Head {
-    /// The features are the logits of the network's own classifier. A run's classifier that was exported has a
-    /// temperature.
+    /// The features are the logits of the network's own classifier. An exported classifier of a run has a temperature.
     Softmax(Option<Temperature>),
     Fitted(Box<Fitted>),
 }
 
-/// The device for new pictures of a run: the one that is asked for, else one of the kind that the run noted.
+/// The device for new pictures of a run: the requested one, else one of the kind that the run used.
 pub fn device(dir: &RunDir, asked: Option<config::Device>) -> Result<Device, PredictorError> {
     if let Some(asked) = asked {
         return Ok(Device::open(asked)?);
@@ -162,8 +160,7 @@ pub fn device(dir: &RunDir, asked: Option<config::Device>) -> Result<Device, Pre
     })
 }
 
-/// The whole of a picture, to look at, as the recipe of `extractor` would find it; `open` opens it, if it has at most
-/// so many bytes.
+/// Decodes a whole picture for display, by the options of `extractor`. `open` gets the largest allowed number of bytes.
 pub fn picture<'a>(
     open: impl FnOnce(u64) -> Result<Opened<'a>, Failure>,
     extractor: &Extractor,
@@ -174,15 +171,15 @@ pub fn picture<'a>(
 }
 
 impl Predictor {
-    /// The predictor that a run has saved; `weights` is a file to read the network's weights from, instead of where the
-    /// run found them. Whatever the file, its bytes must be those that the run used.
+    /// The predictor of a run. `weights` is a file with the network's weights, instead of the file that the run used;
+    /// its bytes must be the same.
     pub fn of_run(dir: &RunDir, weights: Option<&Path>, device: &Device) -> Result<Self, PredictorError> {
         saved::open(dir, weights, device)
     }
 
-    /// A network with the classifier that it was trained with, whose features are its class scores. Its classes are
-    /// `names`, else [`imagenet::classes`], or numbers where they are others. The temperature that `featurize export`
-    /// has noted in an ONNX file is applied.
+    /// A network with the classifier that it was trained with; its features are the class scores. The classes are
+    /// `names`, else [`imagenet::classes`] if their number fits, else numbers. If `featurize export` noted a
+    /// temperature in an ONNX file, it is applied.
     pub fn of_network(
         backbone: &NetworkPlan,
         names: Option<Vec<String>>,
@@ -190,7 +187,7 @@ impl Predictor {
     ) -> Result<Self, PredictorError> {
         let extractor = Extractor::open(backbone, device)?;
         let known: Vec<String> = imagenet::classes().iter().map(|class| class.label.to_string()).collect();
-        // the names of other classes are not in a file of weights
+        // a file of weights does not name its classes
         let own = || (0..extractor.width()).map(|i| format!("class {i}")).collect();
         let classes = match names {
             Some(names) if names.len() != extractor.width() => {
@@ -213,7 +210,7 @@ impl Predictor {
         Ok(Self { extractor, way: Way::on(device), head, classes, metadata: Vec::new() })
     }
 
-    /// The same, run another way than suits its device.
+    /// Runs the predictor in another way than its device needs.
     #[cfg(test)]
     pub(crate) fn by(self, way: Way) -> Self {
         Self { way, ..self }
@@ -224,22 +221,22 @@ impl Predictor {
         &self.classes
     }
 
-    /// Where in their file the network's weights lay.
+    /// The key of the network's weights in their file.
     pub fn taken(&self) -> &CheckpointKey {
         self.extractor.taken()
     }
 
-    /// The metadata of a table of its results, as the run's own tables have it.
+    /// The metadata for tables of its predictions, as in the run's own tables.
     pub fn metadata(&self) -> &[(String, String)] {
         &self.metadata
     }
 
-    /// The whole of a picture, to look at.
+    /// Decodes a whole picture for display.
     pub fn picture(&self, named: &NamedFile, memory: &DecodeMemory) -> Result<Shown, Failure> {
         self.shown(|most| open_named(named, most, &Arc::default()), memory)
     }
 
-    /// The same of a picture that `open` opens.
+    /// Decodes a whole picture that `open` opens.
     pub fn shown<'a>(
         &self,
         open: impl FnOnce(u64) -> Result<Opened<'a>, Failure>,
@@ -271,8 +268,8 @@ impl Predictor {
         Ok(Predicted { probabilities: row.as_slice().to_vec(), distance: None })
     }
 
-    /// The rule by which pictures count as known: a share `rate` of pictures of the classes may be refused, and the
-    /// predicted class has at least the probability `confidence`. By default the rate is 0.01, where the run has
+    /// The rule by which pictures count as known: at most a share `rate` of the pictures of known classes is refused,
+    /// and the predicted class has at least the probability `confidence`. By default the rate is 0.01 if the run has
     /// distances.
     pub fn acceptance(&self, rate: Option<f64>, confidence: Option<f32>) -> Result<Acceptance, PredictorError> {
         match &self.head {
@@ -281,8 +278,8 @@ impl Predictor {
         }
     }
 
-    /// Predicts the pictures of `stream`, lets `see` look at the number of each and its probabilities, on any thread,
-    /// and hands the results over until `take` fails.
+    /// Predicts the pictures of `stream`. Calls `see` with the number and the probabilities of each, on any thread, and
+    /// `take` with the results until it fails.
     pub fn predict<T: Send, E: From<StreamError>>(
         &self,
         stream: &Stream,
@@ -301,7 +298,7 @@ impl Predictor {
     }
 }
 
-/// The `k` most probable classes with their probabilities, the lowest of equals first.
+/// The `k` most probable classes with their probabilities; of equal ones, the lowest number first.
 pub fn top(probabilities: &[f32], k: usize) -> Vec<(usize, f32)> {
     let mut ranked: Vec<(usize, f32)> = probabilities.iter().copied().enumerate().collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1)); // stable

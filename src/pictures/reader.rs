@@ -1,7 +1,7 @@
-//! The bytes of a picture, read within limits and within the memory that all pictures share.
+//! Reads the bytes of a picture, within limits and within the memory that all pictures share.
 //!
-//! This is the only reader of pictures: nothing that is no file is waited for, and no more is read than a picture can
-//! be.
+//! This is the only reader of pictures. It does not wait for FIFOs or devices, and reads no more bytes than a picture
+//! may have.
 
 use std::borrow::Cow;
 use std::io::{Cursor, Read, Seek, SeekFrom};
@@ -14,10 +14,11 @@ use crate::image::{self, DecodeErrorKind, DecodeOptions, Recipe, RgbImage};
 use crate::memory::{self, Budget, Share};
 use crate::progress;
 
-/// The bytes that tell the format of a file, and of nearly all files the size of the picture.
+/// The number of first bytes that are read to find the format of a file and, for nearly all files, the picture's size.
 const HEAD: u64 = 1 << 20;
 
-/// The bytes of a picture, and the right to decode them: their share of the memory for pictures, until it is dropped.
+/// The bytes of a picture with the permit to decode them: their share of the memory for pictures, until they are
+/// dropped.
 #[derive(Debug)]
 pub struct PictureBytes<'a> {
     bytes: Cow<'a, [u8]>,
@@ -32,7 +33,7 @@ impl Deref for PictureBytes<'_> {
     }
 }
 
-/// A decoded picture and its share of the memory for pictures.
+/// A decoded picture with its share of the memory for pictures.
 #[derive(Debug)]
 pub struct Shown {
     image: RgbImage,
@@ -47,21 +48,21 @@ impl Deref for Shown {
     }
 }
 
-/// The memory that pictures share while they are decoded. A picture that takes more than all of it is decoded alone.
+/// The memory that pictures share while they are decoded. A picture that needs more than all of it is decoded alone.
 #[derive(Clone, Debug)]
 pub struct DecodeMemory {
     budget: Arc<Budget>,
 }
 
 impl DecodeMemory {
-    /// `bytes` for all of them together.
+    /// `bytes` for all pictures together.
     pub fn new(bytes: u64) -> Self {
         Self { budget: Budget::new(bytes) }
     }
 
-    /// Waits until there is room for the picture and for its pixels, prepared by `recipe`, and reads it; ends early
-    /// with a failure that nobody is to see once `stop` is raised. A thread drops the bytes of one picture before it
-    /// asks for those of another.
+    /// Waits until there is memory for the bytes of a picture and its decoding by `recipe`, and reads it; once `stop`
+    /// is raised, returns a failure, which is not shown. To avoid deadlocks, a thread must drop the bytes of one
+    /// picture before it reads the next one.
     pub fn read<'a>(
         &self,
         mut opened: Opened<'a>,
@@ -79,7 +80,8 @@ impl DecodeMemory {
         let decoding = match &opened.bytes {
             Bytes::File(file) => image::footprint(&start, is_part.then_some(file), recipe, options),
             _ => match image::footprint(&start, None, recipe, options) {
-                // the beginning does not tell, and nobody can look further before there is room
+                // the first bytes do not tell the size, and reading more needs memory, so the largest allowed size is
+                // assumed
                 0 if is_part => options.max_pixels.saturating_mul(6),
                 bytes => bytes,
             },
@@ -102,7 +104,7 @@ impl DecodeMemory {
         Ok(PictureBytes { bytes, _share: share })
     }
 
-    /// The whole picture, right way up, for people to look at.
+    /// Decodes the whole picture in its EXIF orientation, for display.
     pub fn show(&self, opened: Opened, recipe: &Recipe, options: &DecodeOptions) -> Result<Shown, Failure> {
         let PictureBytes { bytes, _share } = self.read(opened, recipe, options, &AtomicBool::new(false))?;
         Ok(Shown { image: image::decode(&bytes, options)?, _share })
@@ -110,8 +112,8 @@ impl DecodeMemory {
 }
 
 impl DecodeMemory {
-    /// A small JPEG of a picture of `source`, its longer side `longest` pixels at most; none where the picture is not
-    /// there or cannot be read.
+    /// A small JPEG of a picture of `source`, its longer side at most `longest` pixels; none if the picture is missing
+    /// or cannot be read.
     pub fn thumbnail(
         &self,
         (source, number): (&impl Source, usize),
@@ -124,7 +126,7 @@ impl DecodeMemory {
     }
 }
 
-/// Calls `take` with the bytes of a picture in pieces, so that they need not be held.
+/// Calls `take` with the bytes of a picture in pieces, so that they are never in memory together.
 pub fn in_pieces(opened: Opened, take: impl FnMut(&[u8])) -> Result<(), Failure> {
     let length = opened.length;
     match opened.bytes {
@@ -134,7 +136,7 @@ pub fn in_pieces(opened: Opened, take: impl FnMut(&[u8])) -> Result<(), Failure>
     }
 }
 
-/// Reads all `length` bytes; a large file that does not begin like a picture is not read to its end.
+/// Reads all `length` bytes; reading stops if a large file does not begin like a picture.
 fn pieces(mut file: impl Read, length: u64, mut take: impl FnMut(&[u8])) -> Result<(), Failure> {
     let mut piece = beginning(&mut file, length)?;
     let mut read = 0;
@@ -142,14 +144,14 @@ fn pieces(mut file: impl Read, length: u64, mut take: impl FnMut(&[u8])) -> Resu
         take(&piece);
         read += piece.len() as u64;
         piece.clear();
-        // one byte more than there should be: a file that grows without end is not followed
+        // one byte more than expected, so that a growing file is noticed but not read on
         let most = (length + 1).saturating_sub(read).min(HEAD);
         file.by_ref().take(most).read_to_end(&mut piece)?;
     }
     if read == length { Ok(()) } else { Err(Failure::changed()) }
 }
 
-/// The first bytes, all of a small file; a large file must begin like a picture.
+/// The first bytes, or all bytes of a small file; a large file must begin like a picture.
 fn beginning(file: &mut impl Read, length: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::with_capacity(length.min(HEAD) as usize + 1);
     file.take(length.min(HEAD)).read_to_end(&mut bytes)?;
@@ -159,11 +161,11 @@ fn beginning(file: &mut impl Read, length: u64) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// The first bytes and, after them, the rest of `length` in `file`.
+/// The first bytes, followed by the rest of `length` from `file`.
 fn completed(mut bytes: Vec<u8>, file: impl Read, length: u64) -> Result<Vec<u8>, Failure> {
     let left = length.saturating_sub(bytes.len() as u64);
     bytes.reserve_exact(left as usize + 1);
-    // one byte more than there should be: a file that grows without end is not followed
+    // one byte more than expected, so that a growing file is noticed but not read on
     file.take(left + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 != length {
         return Err(Failure::changed());
@@ -194,7 +196,7 @@ mod tests {
         in_pieces(open_file(path, seen, most_bytes(options))?, |piece| all.extend(piece)).map(|()| all)
     }
 
-    /// Gives some bytes and then an error of the device.
+    /// Returns some bytes and then an I/O error.
     struct Broken(usize);
 
     impl Read for Broken {
@@ -255,7 +257,7 @@ mod tests {
     #[test]
     fn there_is_room_for_one_at_a_time_and_waiting_can_be_stopped() {
         let dir = tempfile::tempdir().expect("folder");
-        // longer than its beginning
+        // a file longer than `HEAD`
         let mut state = 1u32;
         let noise = RgbImage {
             width: 1000,
@@ -283,7 +285,7 @@ mod tests {
         assert_eq!(kind(memory.read(file(), recipe, &options, &stop)), "interrupted");
         drop(first);
         assert!(memory.read(file(), recipe, &options, &never).is_ok());
-        // the same bytes by every way there is
+        // the same bytes from every kind of source
         let named = [NamedFile::new("noise".into(), Ok(path.clone()))];
         let held: [(&str, &[u8]); 1] = [("noise", &bytes)];
         let length = bytes.len() as u64;

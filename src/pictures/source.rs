@@ -1,4 +1,4 @@
-//! Sources of pictures, from which their bytes are read.
+//! Sources from which the bytes of pictures are read.
 
 pub mod archive;
 pub mod remote;
@@ -17,13 +17,13 @@ use crate::config::{Pipeline, Runtime};
 use crate::image::{DecodeError, DecodeErrorKind, DecodeOptions};
 use crate::stages::scan::{NamedFile, Picture};
 
-/// The kind of a file that cannot be opened.
+/// The kind of failure of a file that cannot be opened or read.
 pub const UNREADABLE: &str = "unreadable";
 
-/// Why a picture has no features.
+/// The reason why a picture has no features.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The word that `manifest.parquet` has for it: `truncated`, `not_an_image`, `unreadable`, …
+    /// The kind in `manifest.parquet`: `truncated`, `not_an_image`, `unreadable`, …
     pub kind: &'static str,
     pub reason: String,
 }
@@ -38,12 +38,12 @@ impl Failure {
         Self::new(UNREADABLE, reason.to_string())
     }
 
-    /// A picture that is not the one that was listed.
+    /// A picture that was changed after it was listed.
     pub(crate) fn changed() -> Self {
         Self::new("changed", "its size changed while the run was at work; run again")
     }
 
-    /// Whether it is not this picture that failed, but the service that pictures come from.
+    /// Whether the service that provides the pictures is down, and not this picture the cause.
     pub fn is_down(&self) -> bool {
         self.kind == remote::DOWN
     }
@@ -67,12 +67,12 @@ impl From<io::Error> for Failure {
             return problem.clone().into();
         }
         if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) {
-            // of an archive; a file by itself has no such errors
+            // an error of an archive; reading a plain file gives no such errors
             return Self::new(archive::DAMAGED, format!("its archive is damaged: {error}"));
         }
         let advice = match error.kind() {
             ErrorKind::PermissionDenied => "",
-            // a disk or a network may think better of it
+            // other errors of a disk or a network may be temporary
             _ => "; `featurize run --retry-failed` tries again",
         };
         Self::unreadable(format_args!("cannot be read: {error}{advice}"))
@@ -81,56 +81,55 @@ impl From<io::Error> for Failure {
 
 /// A list of pictures, numbered from 0 on, whose bytes can be read.
 ///
-/// A [`Stream`](super::Stream) opens pictures from many threads at once, each picture once, and nearly in the order in
-/// which they are wanted: a thread is never further ahead of the consumer than the stream's window. A source that is to
-/// be added keeps these rules:
+/// A [`Stream`](super::Stream) opens pictures from many threads at once, each picture once, and nearly in the requested
+/// order: a thread is never further ahead of the consumer than the stream's window. A new source has to keep these
+/// rules:
 ///
-/// * **A part of a file** (a tar, a stored member of a zip): open the archive anew, or read at an offset, so that
-///   threads do not wait for each other; give a [`Bytes::Reader`] that ends after the part. Compare the archive's stamp
-///   with the one that was listed.
+/// * **A part of a file** (a tar, a stored member of a zip): open the archive again or read at an offset, so that
+///   threads do not wait for each other; return a [`Bytes::Reader`] that ends after the part. Compare the archive's
+///   stamp with the listed one.
 /// * **A member of a compressed stream** (tar.gz, tar.zst, a page of Parquet): list the pictures in their stored order,
-///   so that they are asked for nearly in that order. One reader behind a lock reads on to the number that is asked
-///   for, keeps the bytes that it passes for the threads that will ask for them, and gives [`Bytes::Held`]. What it
-///   keeps is bounded by the stream's window.
-/// * **An object of a bucket, a URL**: a thread waits for its answer in `open`, and the stream opens as many ahead as
-///   [`requests`](Source::requests) says.
-/// * **Bytes of another program** are there already: see [`Held`].
+///   so that they are requested nearly in that order. One reader behind a lock reads up to the requested number, keeps
+///   the bytes of skipped pictures for other threads, and returns [`Bytes::Held`]. The stream's window bounds the bytes
+///   that it keeps.
+/// * **An object of a bucket, a URL**: a thread waits for the response in `open`, and the stream opens as many pictures
+///   ahead as [`requests`](Source::requests) returns.
+/// * **Bytes in the memory of the program**: see [`Held`].
 ///
 /// No error ends the stream: a picture that cannot be opened is a [`Failure`] with a kind, one row in the manifest.
-/// Only where the service itself is down ([`Failure::is_down`]) the pictures that are left can wait for a better time.
-/// Whatever a source reads is bounded by `most`, whatever the lengths that a file claims, and no wait is without end.
+/// Only if the service itself is down ([`Failure::is_down`]), the stream ends and the remaining pictures are left for a
+/// later run. Every read is bounded by `most`, whatever lengths a file claims, and every wait is bounded.
 pub trait Source: Sync + fmt::Debug {
-    /// The facts of a picture that are known before it is opened.
+    /// The metadata of a picture that are known before it is opened.
     fn entry(&self, number: usize) -> Entry<'_>;
 
-    /// Opens a picture, which may have `most` bytes; a longer one fails as [`too_large`] before its bytes are read or
-    /// held. A picture that has another size than when it was listed fails, too.
+    /// Opens a picture of at most `most` bytes; a longer one fails as [`too_large`] before its bytes are read. A
+    /// picture whose size has changed since it was listed fails, too.
     fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
         self.open_until(number, most, &Arc::default())
     }
 
-    /// The same; waits end early, with a failure that nobody is to see, once `stop` is raised.
+    /// Opens a picture like [`open`](Self::open); once `stop` is raised, waits end with a failure, which is not shown.
     fn open_until(&self, number: usize, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure>;
 
-    /// How many pictures are best opened at once; 0 where a thread may as well open its own.
+    /// The number of pictures to open concurrently; 0 if each thread should open its own.
     fn requests(&self) -> usize {
         0
     }
 }
 
-/// The facts of a picture that are known before it is opened.
+/// The metadata of a picture that are known before it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The name that tables and messages have for it.
+    /// The name of the picture in tables and messages.
     pub key: &'a str,
-    /// Bytes that it had when it was listed; none where nobody looked.
+    /// Its size in bytes when it was listed; none if it was not looked up.
     pub size: Option<u64>,
-    /// Hash of everything by which its place tells that it was changed (see `scan::contents::stamp`); 0 where that is
-    /// not known.
+    /// Hash of the metadata that change with the picture (see `scan::contents::stamp`); 0 if they are not known.
     pub version: u64,
 }
 
-/// A picture that is open.
+/// An open picture.
 #[derive(Debug)]
 pub struct Opened<'a> {
     /// The expected number of bytes; the reader notices another one.
@@ -138,14 +137,14 @@ pub struct Opened<'a> {
     pub bytes: Bytes<'a>,
 }
 
-/// The way in which the bytes are read.
+/// The access to the bytes.
 #[derive(Debug)]
 pub enum Bytes<'a> {
-    /// A file by itself, which decoders may look at out of order.
+    /// A plain file, in which decoders may seek.
     File(File),
     /// A part of something larger.
     Reader(Box<dyn Part + 'a>),
-    /// They are in memory already.
+    /// Bytes in memory.
     Held(Cow<'a, [u8]>),
 }
 
@@ -154,13 +153,13 @@ pub trait Part: Read + Send + fmt::Debug {}
 
 impl<T: Read + Send + fmt::Debug> Part for T {}
 
-/// Most bytes of a picture within the limit of pixels: four samples of 16 bits each, stored as they are, and room for
-/// everything else.
+/// The most bytes of a picture within the limit of pixels: four uncompressed samples of 16 bits per pixel, and 64 MiB
+/// for everything else.
 pub fn most_bytes(options: &DecodeOptions) -> u64 {
     options.max_pixels.saturating_mul(8).saturating_add(64 << 20)
 }
 
-/// Refuses a picture that is longer than any picture can be.
+/// Returns an error if a picture is longer than `most`.
 pub fn too_large(length: u64, most: u64) -> Result<(), Failure> {
     if length <= most {
         return Ok(());
@@ -169,7 +168,7 @@ pub fn too_large(length: u64, most: u64) -> Result<(), Failure> {
     Err(Failure::new(DecodeErrorKind::TooLarge.as_str(), reason))
 }
 
-/// Opens a file by itself or what lies behind an address; `stop` ends the wait for a server.
+/// Opens a plain file or a remote picture; `stop` ends the wait for a server.
 pub fn open_place(place: &Path, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'static>, Failure> {
     match Address::of(place) {
         Some(address) => remote::open(address, 0, most, stop),
@@ -177,19 +176,19 @@ pub fn open_place(place: &Path, most: u64, stop: &Arc<AtomicBool>) -> Result<Ope
     }
 }
 
-/// How many pictures that lie there are best opened at once, where nobody says otherwise.
+/// The number of pictures at these places to open concurrently, by default.
 pub fn requests<'a>(mut places: impl Iterator<Item = &'a Path>) -> usize {
     if places.any(|place| Address::of(place).is_some()) { Runtime::default().requests } else { 0 }
 }
 
-/// Opens a file by itself, if it may be a picture; `seen` is the length that it had when it was listed.
+/// Opens a plain file, if it may be a picture; `seen` is its length when it was listed.
 pub fn open_file(path: &Path, seen: Option<u64>, most: u64) -> Result<Opened<'static>, Failure> {
     let file = open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => absent(path, seen),
         _ if is_loop(&error) => Failure::new("link_loop", LOOP),
         _ => error.into(),
     })?;
-    // asked of the open file: the name may lead to another file by now
+    // the metadata of the open file, since the path may lead to another file by now
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(Failure::new("not_a_file", "a folder, a FIFO, a socket or a device"));
@@ -202,7 +201,7 @@ pub fn open_file(path: &Path, seen: Option<u64>, most: u64) -> Result<Opened<'st
     Ok(Opened { length, bytes: Bytes::File(file) })
 }
 
-/// The failure of a file that does not exist: a listed file is gone, a named one may never have existed.
+/// The failure of a missing file: a listed file is gone, a named one may never have existed.
 fn absent(path: &Path, seen: Option<u64>) -> Failure {
     match seen {
         Some(_) => Failure::new("vanished", "it is not there any more"),
@@ -211,10 +210,10 @@ fn absent(path: &Path, seen: Option<u64>) -> Failure {
     }
 }
 
-/// The reason of a link that cannot be followed to an end.
+/// The reason for a link that leads to itself.
 pub(crate) const LOOP: &str = "a link that leads back to itself";
 
-/// Whether a link leads back to itself.
+/// Whether a link leads to itself.
 #[cfg(unix)]
 pub(crate) fn is_loop(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ELOOP)
@@ -225,7 +224,7 @@ pub(crate) fn is_loop(_: &io::Error) -> bool {
     false
 }
 
-/// Opening a FIFO that nobody writes to would wait for ever.
+/// Opens a file without waiting for a writer of a FIFO.
 #[cfg(unix)]
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -237,7 +236,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).open(path)
 }
 
-/// The pictures of a listing: files below a folder, those that a table names, members of archives, objects of a bucket.
+/// The pictures of a listing: files below a folder, files in a table, members of archives, objects of a bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct Listed<'a> {
     root: &'a Path,
@@ -267,7 +266,7 @@ impl Source for Listed<'_> {
         }
         let location = picture.location(self.root);
         match Address::of(&location) {
-            // a server may have more versions of a picture than the one that it told of
+            // a server may send other versions of a picture than it announced
             Some(address @ Address::Url(_)) => remote::open(address, 0, most, stop),
             Some(address) => remote::open(address, picture.stamp, most, stop),
             None => open_file(&location, Some(picture.bytes), most),
@@ -279,7 +278,7 @@ impl Source for Listed<'_> {
     }
 }
 
-/// Opens a file that a command was given, or a picture in an archive.
+/// Opens a file that was an argument of a command, or a picture in an archive.
 pub fn open_named(picture: &NamedFile, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'static>, Failure> {
     match &picture.member {
         Some(member) => member.open(most),
@@ -287,7 +286,7 @@ pub fn open_named(picture: &NamedFile, most: u64, stop: &Arc<AtomicBool>) -> Res
     }
 }
 
-/// The files that a command was given.
+/// The files that were arguments of a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a>(pub &'a [NamedFile]);
 
@@ -305,7 +304,7 @@ impl Source for Named<'_> {
     }
 }
 
-/// Pictures in memory, by their keys.
+/// Pictures in memory, with their keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Held<'a>(pub &'a [(&'a str, &'a [u8])]);
 

@@ -1,18 +1,17 @@
 //! The only driver of threads and devices: takes pictures from a source, and hands the results to one consumer.
 //!
 //! ```text
-//! Way::Workers     thread: read ▸ decode ▸ prepare ▸ network ▸ finish ──────────────────────────────> consumer: take
-//! Way::Batches     thread: read ▸ decode ▸ prepare ──> device's thread: network, a batch at a time ──> consumer:
-//! finish, take
+//! Way::Workers  thread: read ▸ decode ▸ prepare ▸ network ▸ finish ────────────────────> consumer: take
+//! Way::Batches  thread: read ▸ decode ▸ prepare ──> device's thread: network, by batch ──> consumer: finish, take
 //! ```
 //!
-//! On the CPU every thread takes a micro-batch through everything by itself: there is no barrier between layers, and no
-//! picture's bits depend on another's. A GPU computes whole batches while the threads prepare the next ones. Numbers
-//! are given to threads in order, and never further ahead of the consumer than a window, so that memory does not grow
-//! with the number of pictures, whatever the order in which results are wanted.
+//! On the CPU every thread takes a micro-batch through all steps by itself: there is no barrier between layers, and the
+//! bits of a result do not depend on other pictures. A GPU computes whole batches while the threads prepare the next
+//! ones. Threads get the pictures in order, and never further ahead of the consumer than a window, so that memory does
+//! not grow with the number of pictures, in whichever order results are delivered.
 //!
-//! The consumer is the thread that calls. It gets the first error at once, and the user's wish to stop within `NOTICE`;
-//! then each thread ends after its current picture.
+//! The consumer is the calling thread. It gets the first error at once, and an interruption by the user within
+//! `NOTICE`; then each thread ends after its current picture.
 
 mod ahead;
 mod feed;
@@ -38,40 +37,40 @@ use ahead::Ahead;
 use feed::{Ending, Feed, Message};
 use road::{Clock, Road};
 
-/// The time within which the user's wish to stop is noticed while no picture becomes ready.
+/// The time between checks for an interruption by the user while no picture becomes ready.
 const NOTICE: Duration = Duration::from_millis(100);
-/// Pictures that a thread may be ahead of the one that is handed over, where results are wanted in order.
+/// The number of pictures that a thread may be ahead of the consumer, if results are delivered in order.
 const AHEAD: usize = 16;
 
-/// The threads that run the network.
+/// Which threads run the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Every thread runs it, a micro-batch at a time: on the CPU.
     Workers,
-    /// One thread runs batches of so many pictures on the device: a GPU.
+    /// One thread runs batches of this size on the device: a GPU.
     Batches(usize),
 }
 
 impl Way {
-    /// The way that suits a device, where it would compute `batch` pictures at a time.
+    /// The way for a device; `batch` is the batch size of a GPU.
     pub fn of(device: &Device, batch: usize) -> Self {
         if device.is_cpu() { Self::Workers } else { Self::Batches(batch.max(1)) }
     }
 
-    /// The same, with batches of the usual size.
+    /// The way for a device, with the default batch size.
     pub fn on(device: &Device) -> Self {
         Self::of(device, Runtime::default().batch_size)
     }
 
-    /// The memory of a network that is run this way.
+    /// The memory that the network needs when it is run this way.
     pub fn needs(self, extractor: &Extractor) -> Needs {
         let own = extractor.needs();
-        // one batch is computed while two are made
+        // two batches are prepared while one is computed
         let pictures = if let Self::Batches(size) = self { 3 * size } else { 0 };
         Needs { fixed: own.fixed + (pictures * extractor.input_len() * size_of::<f32>()) as u64, ..own }
     }
 
-    /// Returns the number of threads, at most `wanted`, for which there is memory.
+    /// Returns the number of threads, at most `wanted`, that fit into memory.
     fn fitting(self, extractor: &Extractor, wanted: usize) -> Result<usize, NoRoom> {
         let Some(limit) = memory::limit() else { return Ok(wanted) };
         let needs = self.needs(extractor);
@@ -82,7 +81,7 @@ impl Way {
     }
 }
 
-/// The order in which the consumer gets results.
+/// The order in which results are delivered to the consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// The order of the pictures.
@@ -91,14 +90,14 @@ pub enum Order {
     Any,
 }
 
-/// The pictures ended early.
+/// The stream ended early.
 #[derive(Debug, Error)]
 pub enum StreamError {
     #[error("interrupted")]
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
     Exec(#[from] ExecError),
-    /// The service that pictures come from.
+    /// The service that provides the pictures does not respond.
     #[error("{0}\nwhat was computed is kept: the same command goes on when the service is back")]
     Down(String),
     /// The network cannot compute this picture.
@@ -106,7 +105,7 @@ pub enum StreamError {
     Picture { key: String, error: Box<ExecError> },
 }
 
-/// Seconds of work, summed over the threads.
+/// Seconds of each step, summed over the threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Times {
     pub read: f64,
@@ -115,21 +114,21 @@ pub struct Times {
     pub forward: f64,
 }
 
-/// A picture that has features.
+/// The result for a picture that could be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Made<T> {
-    /// Size of the file's picture, in pixels.
+    /// Size of the picture in the file, in pixels.
     pub width: u64,
     pub height: u64,
     pub value: T,
 }
 
-/// A picture at the end of its way.
+/// A picture with its result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Done<S, T> {
     /// The number of the picture in the source.
     pub number: usize,
-    /// The result of looking at its bytes; none where they could not be read.
+    /// The result of `see` for its bytes; none if they could not be read.
     pub seen: Option<S>,
     pub result: Result<Made<T>, Failure>,
 }
@@ -142,7 +141,7 @@ impl<S, T> Done<S, T> {
     }
 }
 
-/// Pictures, and how they are gone through.
+/// Pictures, and how they are processed.
 #[derive(Clone, Copy, Debug)]
 pub struct Stream<'a> {
     pub source: &'a dyn Source,
@@ -150,7 +149,7 @@ pub struct Stream<'a> {
     pub wanted: &'a [usize],
     pub threads: usize,
     pub order: Order,
-    /// Tells when somebody wants to stop.
+    /// Tells whether the user interrupts the work.
     pub ui: &'a Ui,
 }
 
@@ -161,12 +160,12 @@ pub struct Through<'a> {
     pub way: Way,
     /// The memory that pictures share while they are decoded.
     pub memory: &'a DecodeMemory,
-    /// A picture that the network cannot compute ends everything, and is not only a failure of its own.
+    /// True if a picture that the network cannot compute ends the stream, and is not only a failure of this picture.
     pub strict: bool,
 }
 
 impl Stream<'_> {
-    /// Runs `work` for each picture on any thread, without a network, and hands the results over until `take` fails.
+    /// Calls `work` for each picture on any thread, without a network, and `take` with the results until it fails.
     pub fn each<T: Send, E: From<StreamError>>(
         &self,
         work: impl Fn(usize) -> T + Sync,
@@ -182,9 +181,9 @@ impl Stream<'_> {
         self.drive(crew, &all, take)
     }
 
-    /// Sends every picture through the network. `see` gets its bytes, on the thread that has read them; `finish` turns
-    /// its features into the result, on the thread that computed them where that is a worker; `take` gets the results
-    /// until it fails.
+    /// Sends every picture through the network. `see` gets its bytes, on the thread that read them; `finish` turns the
+    /// features into the result, on the thread that computed them if that is a worker; `take` gets the results until it
+    /// fails.
     pub fn features<S: Send, T: Send, E: From<StreamError>>(
         &self,
         through: Through,
@@ -197,10 +196,10 @@ impl Stream<'_> {
             Ok(threads) => threads,
             Err(no_room) => return (Times::default(), Err(StreamError::from(ExecError::from(no_room)).into())),
         };
-        // threads beyond one a picture share its layers
+        // if there are more threads than pictures, several threads share the layers of one picture
         let sharing = threads / count;
         let threads = threads.clamp(1, count);
-        // few pictures had better keep all threads busy
+        // smaller micro-batches, if otherwise some threads would have no picture
         let together = through.extractor.micro_batch().min(count.div_ceil(threads)).max(1);
         let clock = &Clock::default();
         let ahead = Ahead::of(self, most_bytes(through.extractor.decoding()));
@@ -255,7 +254,7 @@ impl Stream<'_> {
         })
     }
 
-    /// Hands results over until all of them are.
+    /// Calls `take` with the results until all are delivered.
     fn deliver<T, E: From<StreamError>>(
         &self,
         feed: &Feed<T>,
@@ -284,7 +283,7 @@ impl Stream<'_> {
     }
 }
 
-/// Runs `work` on so many threads at once, to measure something.
+/// Runs `work` on `threads` threads at once, for measurements.
 pub fn on_each_thread<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Result<Vec<T>, ExecError> {
     std::thread::scope(|scope| {
         let all = threads::start(scope, threads, |_| &work)?;
@@ -295,11 +294,11 @@ pub fn on_each_thread<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> R
 /// The threads of a stream.
 struct Crew<'a, 'b, T> {
     threads: usize,
-    /// Most pictures that are taken and not handed over.
+    /// The most pictures that are taken by threads and not yet delivered.
     window: usize,
-    /// The work of a thread of its own.
+    /// The work of the device's thread, if there is one.
     device: Option<&'a Work<'a, T>>,
-    /// Pictures that threads of their own open ahead.
+    /// The pictures that further threads open ahead, if the source wants this.
     ahead: Option<&'a Ahead<'b>>,
 }
 

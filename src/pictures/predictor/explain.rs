@@ -1,10 +1,11 @@
-//! Where a classifier looked: how much each place of a picture adds to the score of a class.
+//! Heat maps of where a classifier looked: the contribution of each part of a picture to the score of a class.
 //!
-//! Where features are means over a map, a class activation map tells it (Zhou et al., "Learning deep features for
-//! discriminative localization", 2016): the score is the sum over the positions of the map, and each has its share. The
-//! shares are exact for a linear chain of selection, scale, components and logistic regression; for a perceptron they
-//! follow its gradient at the picture (Grad-CAM, Selvaraju et al., 2017). For everything else parts of the picture are
-//! hidden in turn, and the score falls by what they add (Zeiler and Fergus, 2014).
+//! If the features are means over a feature map, the heat map is a class activation map (Zhou et al., "Learning deep
+//! features for discriminative localization", 2016): the score is a sum over the positions of the map, each of which
+//! contributes a part. The parts are exact for a linear chain of selection, scale, components and logistic regression;
+//! for a perceptron they follow its gradient at the picture (Grad-CAM, Selvaraju et al., 2017). For everything else,
+//! parts of the picture are hidden in turn, and the decrease of the score is the contribution of the part (Zeiler and
+//! Fergus, 2014).
 
 use super::fitted::failed;
 use super::{Failure, Fitted, Head, Predictor};
@@ -14,22 +15,22 @@ use crate::image::{Layout, RgbImage};
 use crate::models::Shape;
 use crate::plot::Heat;
 
-/// Parts that are hidden, along each side of the picture.
+/// Hidden parts along each side of the picture.
 const GRID: usize = 8;
-/// Parts that are hidden of a picture.
+/// Hidden parts of a picture.
 pub const PARTS: usize = GRID * GRID;
 
-/// How it is told where a classifier looked.
+/// The method of making a heat map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// By the map that the features are the mean of: it costs as much as a prediction.
+    /// From the feature map of which the features are the means; as fast as a prediction.
     Activation,
-    /// By hiding parts of the picture, each of which costs as much as a prediction.
+    /// By hiding parts of the picture; each part takes as long as a prediction.
     Occlusion,
 }
 
 impl Predictor {
-    /// How it is told where its classifier looked; none for a network's own classifier.
+    /// The method for this predictor; none for a network's own classifier.
     pub fn method(&self) -> Option<Method> {
         let Head::Fitted(fitted) = &self.head else { return None };
         Some(match self.extractor.taps() {
@@ -38,7 +39,7 @@ impl Predictor {
         })
     }
 
-    /// The picture as the network sees it, and how much each of its places adds to the score of `class`.
+    /// The picture as the network sees it, and the contribution of each of its parts to the score of `class`.
     pub fn explain(&self, picture: &RgbImage, class: usize) -> Result<Option<(RgbImage, Heat)>, Failure> {
         let (Head::Fitted(fitted), Some(method)) = (&self.head, self.method()) else { return Ok(None) };
         let mut input = vec![0.0; self.extractor.input_len()];
@@ -89,8 +90,8 @@ fn occlusion(extractor: &Extractor, fitted: &Fitted, input: &[f32], class: usize
     Ok(Heat { rows, cols, values })
 }
 
-/// Fills a window of a prepared picture, its edges from above, from below, from the left and from the right, with the
-/// mean of the picture.
+/// Fills a window of a prepared picture with the mean of the picture. The edges of the window are counted from the top
+/// and from the left.
 fn hide(input: &mut [f32], extractor: &Extractor, [top, bottom, left, right]: [usize; 4]) {
     let [height, width] = extractor.recipe().size;
     let depth = extractor.recipe().depth();

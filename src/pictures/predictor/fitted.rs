@@ -1,5 +1,5 @@
-//! The fitted parts of a run: columns, reduction, classifier, temperature, and the train rows that say how far a
-//! picture is from them.
+//! The fitted parts of a run: columns, reduction, classifier, temperature, and the train rows for the distance of a
+//! picture from the training data.
 
 use super::PredictorError;
 use crate::learn::classifier::Classifier;
@@ -14,7 +14,7 @@ use crate::table::{Dtype, FeatureMatrix};
 /// The fitted parts of a run.
 #[derive(Debug)]
 pub(crate) struct Fitted {
-    /// The features are rounded as those were that it was fitted on.
+    /// The dtype of the features that it was fitted on; features are rounded to it.
     pub dtype: Dtype,
     /// The columns that `select` kept, ascending.
     pub kept: Option<Vec<usize>>,
@@ -29,21 +29,22 @@ pub(crate) struct Fitted {
 pub struct Predicted {
     /// The probability of every class.
     pub probabilities: Vec<f32>,
-    /// The distance from the train pictures, 1 for a typical one of them; none where nothing is known of them.
+    /// The distance from the train pictures, 1 for a typical train picture; none if the run has no sample of train
+    /// rows.
     pub distance: Option<f32>,
 }
 
 /// The rule by which a picture counts as one of the known classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Acceptance {
-    /// The largest distance of a known picture.
+    /// The largest distance of a picture that counts as known.
     pub distance: Option<f32>,
-    /// The least probability of the predicted class.
+    /// The smallest probability of the predicted class of a picture that counts as known.
     pub confidence: Option<f32>,
 }
 
 impl Acceptance {
-    /// True where nothing tells known pictures from others.
+    /// True if there is no rule.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
@@ -69,12 +70,12 @@ impl Fitted {
         Ok(Predicted { probabilities: self.classify(&row)?, distance })
     }
 
-    /// Probability of every class for the features of one picture.
+    /// The probability of every class for the features of one picture.
     pub(crate) fn probabilities(&self, features: Vec<f32>) -> Result<Vec<f32>, Failure> {
         self.classify(&self.columns(features))
     }
 
-    /// The columns that are kept of the features, as the tables have them.
+    /// The kept columns of the features, rounded to the dtype of the tables.
     fn columns(&self, features: Vec<f32>) -> FeatureMatrix {
         let mut row = FeatureMatrix::with_cols(features.len());
         row.push_row(&features);
@@ -85,7 +86,7 @@ impl Fitted {
         }
     }
 
-    /// The columns that the classifier takes.
+    /// The columns of the classifier's input.
     fn reduced(&self, row: &FeatureMatrix) -> Result<FeatureMatrix, Failure> {
         match &self.reduction {
             Some(reduction) => reduction.transform(row).map_err(|error| failed(&error)),
@@ -100,7 +101,7 @@ impl Fitted {
         Ok(probabilities.as_slice().to_vec())
     }
 
-    /// Whether the score of a class has a slope.
+    /// Whether the score of a class has a gradient.
     pub(super) fn has_slope(&self) -> bool {
         matches!(self.classifier, Classifier::Layers(_))
     }
@@ -110,7 +111,7 @@ impl Fitted {
         self.classifier.score(&self.reduced(&self.columns(features))?, class).map_err(|error| failed(&error))
     }
 
-    /// The slope of that score by each of the features; none where it has no slope.
+    /// The gradient of that score with respect to the features; none if the classifier has none.
     pub(super) fn slope(&self, features: Vec<f32>, class: usize) -> Result<Option<Vec<f64>>, Failure> {
         let (width, row) = (features.len(), self.columns(features));
         let Some(slope) = self.classifier.slope(self.reduced(&row)?.row(0), class) else { return Ok(None) };
@@ -128,8 +129,8 @@ impl Fitted {
         }))
     }
 
-    /// The rule for pictures of which a share `rate` may be refused although they are of a known class, by default
-    /// [`Novelty::default_limit`], and whose predicted class has at least the probability `confidence`.
+    /// The rule by which at most a share `rate` of the pictures of known classes is refused (by default
+    /// [`Novelty::default_limit`]), and the predicted class has at least the probability `confidence`.
     pub(crate) fn acceptance(&self, rate: Option<f64>, confidence: Option<f32>) -> Result<Acceptance, PredictorError> {
         let distance = match (&self.novelty, rate) {
             (None, Some(_)) => return Err(PredictorError::NoDistances),
@@ -143,7 +144,7 @@ impl Fitted {
         Ok(Acceptance { distance, confidence })
     }
 
-    /// Checks that each part takes the columns that the one before gives, from `width` features on.
+    /// Checks that each part accepts the columns of the previous one, starting with `width` features.
     pub(super) fn check(&self, width: usize) -> Result<(), String> {
         let mut columns = width;
         if let Some(kept) = &self.kept {

@@ -1,5 +1,5 @@
-//! Reads `classifier/` back: the card says what the tensors mean, the weights are found and checked, and every part
-//! must fit the next.
+//! Reads `classifier/`: the card describes the tensors, the weights are found and checked, and each part must accept
+//! the output of the previous one.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -21,17 +21,17 @@ use crate::weights::Origin;
 use crate::weights::store::{Found, Store, Wanted};
 
 /// The stages between the features and the classifier, as `train` writes them to `classifier.json`, beside the
-/// [`NetworkCard`]. Both are read on their own, since serde's `flatten` would read an f32 as an f64.
+/// [`NetworkCard`]. Each is deserialised separately, since serde's `flatten` would read an f32 as an f64.
 #[derive(Debug, Deserialize)]
 struct StagesCard {
-    /// The number format of the features that the classifier was fitted on.
+    /// The dtype of the features that the classifier was fitted on.
     #[serde(default)]
     dtype: Dtype,
     select: Option<String>,
     reduce: Option<String>,
 }
 
-/// Plans the network of a card with its weights, wherever they lie now.
+/// Plans the network of a card, with its weights from wherever they are now.
 fn network(
     card: &NetworkCard,
     weights: Option<&Path>,
@@ -68,8 +68,8 @@ fn open_network(network: &NetworkPlan, dir: &RunDir, device: &Device) -> Result<
     Ok(Extractor::open(network, device)?)
 }
 
-/// Opens the network that made the features of a table of the run in `dir`, which the table's metadata describes, so
-/// that new pictures get features that can be compared with them.
+/// Opens the network that computed the features of a table of the run in `dir`, described by the table's metadata, so
+/// that features of new pictures can be compared with the table.
 pub fn of_features(
     dir: &RunDir,
     table: &Path,
@@ -111,12 +111,12 @@ impl Saved {
         Ok(saved)
     }
 
-    /// Number of features of a picture.
+    /// The number of features of a picture.
     pub(crate) fn width(&self) -> usize {
         self.card.shape.iter().product()
     }
 
-    /// The network; `weights` is a file to read its weights from.
+    /// The network; `weights` is a file with its weights.
     pub(crate) fn network(&self, weights: Option<&Path>) -> Result<NetworkPlan, PredictorError> {
         let unknown = |what: String| {
             let (dir, version) = (self.dir.root().to_path_buf(), self.card.featurize.clone());
@@ -125,15 +125,15 @@ impl Saved {
         network(&self.card, weights, &unknown)
     }
 
-    /// Probability of every class for the features of one picture.
+    /// The probability of every class for the features of one picture.
     pub(crate) fn probabilities(&self, features: Vec<f32>) -> Result<Vec<f32>, PredictorError> {
         self.fitted.probabilities(features).map_err(|failure| PredictorError::Classifier(failure.reason))
     }
 
-    /// The classifier behind `network`, on `device`.
+    /// The predictor with `network` on `device`.
     pub(crate) fn predictor(self, network: &NetworkPlan, device: &Device) -> Result<Predictor, PredictorError> {
         let extractor = open_network(network, &self.dir, device)?;
-        // predictions are made with the fastest kernels, whatever the run was told to use
+        // predictions always use the fastest kernels, whatever the run used
         let metadata = NetworkCard { kernels: Kernels::Auto, ..self.card }.metadata();
         let head = Head::Fitted(Box::new(self.fitted));
         Ok(Predictor { extractor, way: Way::on(device), head, classes: self.classes, metadata })
@@ -166,8 +166,8 @@ fn card(dir: &RunDir) -> Result<(NetworkCard, StagesCard), PredictorError> {
     Ok((network, serde_json::from_slice(&text).map_err(wrong)?))
 }
 
-/// A run that was interrupted while it learnt anew has new and old files side by side; its records tell. A classifier
-/// that was copied without its records is taken as it is.
+/// A run that was interrupted while it was fitted again has new and old files in this folder; its records tell. A
+/// classifier that was copied without its records is not checked.
 fn committed(dir: &RunDir, card: &StagesCard) -> Result<(), PredictorError> {
     if !dir.store().is_dir() {
         return Ok(());
@@ -191,7 +191,7 @@ fn committed(dir: &RunDir, card: &StagesCard) -> Result<(), PredictorError> {
     Ok(())
 }
 
-/// The weights that the run used: drawn anew, from this program, or from a file with the same bytes.
+/// The weights that the run used: generated from the seed again, from this program, or from a file with the same bytes.
 fn origin(
     card: &NetworkCard,
     known: Option<(&'static ModelSpec, Source)>,
@@ -220,7 +220,7 @@ fn origin(
     if path.is_file() {
         return of_file(&path);
     }
-    // on another machine they may lie elsewhere
+    // on another machine the weights may have another path
     let store = Store::open(None, true)?;
     let rows = known.into_iter().flat_map(|(model, source)| {
         model.weights.iter().filter(move |row| row.source == source).map(move |row| (model, row))

@@ -1,18 +1,18 @@
 //! Pictures in archives and tables: members of tar and zip files, rows of Parquet and Arrow files.
 //!
-//! [`list`] tells the members of one archive or table, each with its path, its size, its version and, where the archive
-//! knows it, its class. [`Member::open`] gives the bytes of one, for any thread and in any order. Nothing is unpacked
-//! onto the disk.
+//! [`list`] lists the members of one archive or table, each with its path, its size, its version and, if the archive
+//! has it, its class. [`Member::open`] opens one, on any thread and in any order. Nothing is unpacked to disk.
 //!
-//! * `tar`: a plain tar is indexed by its headers and read at random; a compressed one is a stream. `zip`: read at
-//!   random.
-//! * `parquet`, `arrow`: rows with a picture, a class and a name; `columns` tells which columns these are.
-//! * `gather`: members as they are met, by the rules of folders; `name`: their names as keys; `sidecar`: WebDataset's
+//! * `tar`: a plain tar is indexed by its headers and has random access; a compressed one is a stream. `zip`: has
+//!   random access.
+//! * `parquet`, `arrow`: rows with a picture, a class and a name; `columns` finds these columns.
+//! * `gather`: collects members by the rules of folders; `name`: makes keys of their names; `sidecar`: WebDataset's
 //!   classes, in members beside the pictures.
-//! * `stored`: members as the listing in the store keeps them.
-//! * `window`: what can only be read in its stored order, asked for by many threads nearly in that order.
+//! * `stored`: members in the stored listing.
+//! * `window`: archives that can only be read in their stored order, for threads that request pictures nearly in that
+//!   order.
 //!
-//! No handle outlives a read but those of the last few streams, and memory depends on no archive's size.
+//! Only the last few streams stay open between reads, and memory does not depend on the size of an archive.
 
 mod arrow;
 pub mod columns;
@@ -37,31 +37,31 @@ use columns::Columns;
 pub use stored::{Facts, Place};
 use window::Window;
 
-/// The word for bytes that are not as their archive says.
+/// The kind of failure for bytes that contradict their archive.
 pub(crate) const DAMAGED: &str = "damaged";
 
-/// A symbolic or hard link, a member without bytes of its own.
+/// The reason for a symbolic or hard link, a member without bytes of its own.
 const LINK: &str = "a link inside of the archive";
 
-/// Members that an archive may have: its bytes by this, and [`FEW`] more. Compressed headers of nothing must not fill
-/// the memory.
+/// An archive may have one member for this many of its bytes, and [`FEW`] more, so that highly compressed empty members
+/// cannot fill the memory.
 const BYTES_A_MEMBER: u64 = 16;
-/// Members that any archive may have.
+/// The number of members that any archive may have.
 const FEW: u64 = 1 << 16;
 
-/// Forms of files that hold pictures.
+/// Formats of files that contain pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// `.tar`, `.tar.gz`, `.tgz`, `.tar.zst`, `.tzst`; the first bytes tell how it is compressed.
+    /// `.tar`, `.tar.gz`, `.tgz`, `.tar.zst`, `.tzst`; the first bytes identify the compression.
     Tar,
     Zip,
     Parquet,
-    /// The streams and files of Arrow's IPC, which the `datasets` library of Hugging Face writes.
+    /// Arrow IPC streams and files, which the `datasets` library of Hugging Face writes.
     Arrow,
 }
 
 impl Form {
-    /// The form of a file, by the ending of its name.
+    /// The format of a file, by its extension.
     pub fn of(path: &Path) -> Option<Self> {
         const ENDINGS: [(&str, Form); 8] = [
             (".tar", Form::Tar),
@@ -77,25 +77,25 @@ impl Form {
         ENDINGS.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, form)| form)
     }
 
-    /// Whether it is a table, with pictures in a column.
+    /// Whether it is a table with pictures in a column.
     pub fn is_table(self) -> bool {
         matches!(self, Self::Parquet | Self::Arrow)
     }
 }
 
-/// A file that holds pictures, shared by the locations of its members.
+/// A file that contains pictures, shared by its members.
 #[derive(Debug)]
 pub struct Archive {
     facts: Facts,
     reading: Reading,
 }
 
-/// The way in which the members of an archive are read.
+/// How the members of an archive are read.
 #[derive(Debug)]
 enum Reading {
-    /// Each is read at its place.
+    /// Each at its offset.
     Random,
-    /// They are read in their stored order.
+    /// In their stored order.
     Ordered(Window),
 }
 
@@ -109,18 +109,18 @@ impl Archive {
         &self.facts.path
     }
 
-    /// Time of its last change, nanoseconds since 1970.
+    /// Modification time, nanoseconds since 1970.
     pub fn modified(&self) -> u64 {
         self.facts.modified
     }
 
-    /// Whether its members keep their stored order, since they cannot be read at random. A shard of the run does not
-    /// cross its ends.
+    /// Whether its members keep their stored order, since they have no random access. No shard contains pictures from
+    /// both such an archive and another file.
     pub fn is_ordered(&self) -> bool {
         matches!(self.reading, Reading::Ordered(_))
     }
 
-    /// Opens the file, if it is still the one that was listed.
+    /// Opens the file, if it has not changed since it was listed.
     fn open(&self) -> Result<File, Failure> {
         let file = open(self.path()).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Failure::new("vanished", "its archive is not there any more"),
@@ -139,11 +139,11 @@ impl Archive {
 pub struct Member {
     pub archive: Arc<Archive>,
     at: At,
-    /// Bytes of the picture.
+    /// The size of the picture.
     pub bytes: u64,
 }
 
-/// Two are equal when they are the same part of the same archive.
+/// Two members are equal if they are the same part of the same archive.
 impl PartialEq for Member {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.archive, &other.archive) && (self.at, self.bytes) == (other.at, other.bytes)
@@ -152,18 +152,18 @@ impl PartialEq for Member {
 
 impl Eq for Member {}
 
-/// The place of a member in its archive.
+/// The position of a member in its archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
-    /// Bytes of the file as they are, from here on.
+    /// Uncompressed bytes of the file from this offset.
     Offset(u64),
     Zip(zip::Place),
-    /// The so-manieth picture of those that are read in order.
+    /// The index of the picture in stored order.
     Number(u64),
 }
 
 impl Member {
-    /// Hash of everything by which a change is noticed; 0 where the archive was changed just now. See
+    /// Hash of the metadata that change with the member; 0 if the archive was changed just now. See
     /// `scan::contents::stamp`.
     pub fn stamp(&self) -> u64 {
         if self.archive.facts.stamp == 0 {
@@ -181,7 +181,7 @@ impl Member {
         first_eight(&hasher.finalize()).max(1)
     }
 
-    /// Opens it, if it has at most so many bytes and its archive is still the one that was listed.
+    /// Opens it, if it has at most `most` bytes and its archive has not changed since it was listed.
     pub fn open(&self, most: u64) -> Result<Opened<'static>, Failure> {
         too_large(self.bytes, most)?;
         let bytes = match (self.at, &self.archive.reading) {
@@ -198,19 +198,19 @@ impl Member {
     }
 }
 
-/// A file or row met in an archive.
+/// A file or row found in an archive.
 #[derive(Clone, Debug)]
 pub struct Met {
-    /// Its path below the archive: clean, with `/`, unique; bytes that are not UTF-8 are written `\xNN`. Empty for the
-    /// archive itself.
+    /// Its path below the archive: clean, with `/`, unique; bytes that are not UTF-8 are written `\xNN`. Empty if it
+    /// stands for the archive itself.
     pub path: String,
-    /// Its bytes, or the reason why they cannot be those of a picture.
+    /// The member, or the reason why it cannot be a picture.
     pub content: Result<Member, Reason>,
-    /// The class that the archive tells, by a column or by members beside it.
+    /// The class that the archive has for it, in a column or in members beside it.
     pub label: Option<Arc<str>>,
 }
 
-/// Why something met is not among the pictures.
+/// The reason why a file or row is not among the pictures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     pub kind: Kind,
@@ -232,11 +232,11 @@ impl From<Reason> for Failure {
 /// An archive cannot be listed.
 #[derive(Debug)]
 pub enum ListError {
-    /// The user wants to stop.
+    /// The user interrupts the command.
     Interrupted(Interrupted),
-    /// The file is not such an archive, or not as a whole.
+    /// The file is not such an archive, or not an intact one.
     Archive(Reason),
-    /// A column that was asked for is not there; the key of `input.parquet`, and the text.
+    /// A configured column is missing; the key of `input.parquet`, and the text.
     Column(&'static str, String),
 }
 
@@ -256,10 +256,10 @@ impl From<Interrupted> for ListError {
     }
 }
 
-/// Asked now and then while an archive is listed, with the number of members so far: an error ends the listing.
+/// Called at intervals with the number of members found so far; an error ends the listing.
 pub type Tick<'a> = &'a mut dyn FnMut(usize) -> Result<(), Interrupted>;
 
-/// Lists everything in an archive in its stored order. Members that only tell a class are left out.
+/// Lists everything in an archive in its stored order. Members that only contain a class are left out.
 pub fn list(path: &Path, form: Form, columns: &Columns, tick: Tick) -> Result<Vec<Met>, ListError> {
     let file = open(path)?;
     let metadata = file.metadata()?;
@@ -278,7 +278,7 @@ pub fn list(path: &Path, form: Form, columns: &Columns, tick: Tick) -> Result<Ve
     }
 }
 
-/// The most members that an archive of so many bytes may have.
+/// The most members that an archive of this size may have.
 fn most_members(bytes: u64) -> usize {
     usize::try_from(FEW + bytes / BYTES_A_MEMBER).unwrap_or(usize::MAX)
 }

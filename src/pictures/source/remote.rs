@@ -1,8 +1,8 @@
-//! Pictures that are not on this machine: behind URLs, and in buckets.
+//! Pictures on other machines: at URLs, and in buckets.
 //!
-//! A URL stands in a table or on a command line, and is the key of its picture. A bucket is the root of a listing; a
-//! key is the path below it. The crate `featurize-remote` asks the servers, repeats what may pass, and tells a picture
-//! that cannot be had from a service that is down. That is no picture's failure: it ends the stream.
+//! A URL in a table or on a command line is also the key of its picture. A bucket is the root of a listing; a key is
+//! the path below it. The crate `featurize-remote` sends the requests, retries temporary errors, and distinguishes a
+//! missing picture from a service that is down. The latter is not a failure of a picture, but ends the stream.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,15 +17,15 @@ use super::{Bytes, Failure, Opened, UNREADABLE, too_large};
 use crate::image;
 use crate::stages::scan::first_eight;
 
-/// The kind of a picture that no server gives, though it may another time.
+/// The kind of failure of a picture that no server returned, though it may later.
 pub const UNREACHABLE: &str = "unreachable";
-/// The kind of a failure that is not the picture's.
+/// The kind of failure when the service is down.
 pub const DOWN: &str = "down";
 
 const FORBIDDEN: &str = "forbidden";
 const LATER: &str = "`featurize run --retry-failed` tries again";
 
-/// The picture at an address, if it is the version of this stamp; 0 stands for any.
+/// Opens the picture at an address, if its version has this stamp; 0 allows any version.
 pub(super) fn open(
     address: Address,
     stamp: u64,
@@ -45,22 +45,22 @@ pub(super) fn open(
     }
 }
 
-/// Whether the text is a URL and no path.
+/// Whether the text is a URL and not a path.
 pub fn is_url(text: &str) -> bool {
     matches!(Address::of(Path::new(text)), Some(Address::Url(_)))
 }
 
-/// The facts of a remote picture that are known before its bytes are; 0 where the server does not tell them.
+/// The metadata of a remote picture that are known before its bytes; 0 if the server did not send them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     pub bytes: u64,
     /// Nanoseconds since 1970.
     pub modified: u64,
-    /// Hash of everything by which a version can be told from another.
+    /// Hash of everything that identifies a version.
     pub stamp: u64,
 }
 
-/// Asks for the facts of the picture behind a URL. A server that will not tell them may give the picture all the same.
+/// Requests the metadata of the picture at a URL. A server that refuses this may still send the picture.
 pub fn look(url: &str, stop: &Arc<AtomicBool>) -> Result<Facts, Problem> {
     let Ok(request) = request(Method::HEAD, url) else { return Ok(Facts::default()) };
     let answer = match client().ask(&request, &Rules { follow: true, most: 0, stop: stop.clone() }) {
@@ -74,7 +74,7 @@ pub fn look(url: &str, stop: &Arc<AtomicBool>) -> Result<Facts, Problem> {
     Ok(Facts { bytes, modified: http::modified(&answer.headers).unwrap_or(0), stamp })
 }
 
-/// Hands over the key of every object that `root` means, below it, and its facts.
+/// Calls `take` with the key and the metadata of every object below `root`.
 pub fn list<E: From<BucketError>>(
     root: &Path,
     stop: &Arc<AtomicBool>,
@@ -85,7 +85,7 @@ pub fn list<E: From<BucketError>>(
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let rules = Rules { follow: false, most: 0, stop: stop.clone() };
     of(bucket)?.list(&prefix, &rules, |object| {
-        // programs mark a folder by an object without contents
+        // some programs write an empty object to mark a folder
         let key = object.key.strip_prefix(&prefix).filter(|key| !key.is_empty());
         key.map_or(Ok(()), |key| {
             let stamp = version_of(&object);
@@ -100,7 +100,7 @@ fn client() -> &'static Client {
     CLIENT.get_or_init(|| Client::new(http::Patience::default()))
 }
 
-/// A bucket, opened once.
+/// Returns the client of a bucket, which is opened once per process.
 fn of(url: &str) -> Result<Arc<Bucket>, BucketError> {
     static BUCKETS: Mutex<BTreeMap<String, Arc<Bucket>>> = Mutex::new(BTreeMap::new());
     let mut buckets = BUCKETS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,8 +137,8 @@ fn request(method: Method, url: &str) -> Result<Arc<Request<Vec<u8>>>, Failure> 
     request.map(Arc::new).map_err(|error| wrong(error.to_string()))
 }
 
-/// The URL without its fragment, and with `%XX` for what people write and requests may not hold: blanks, letters with
-/// accents.
+/// The URL without its fragment. Characters that users write but requests must not contain, such as spaces and accented
+/// letters, become `%XX`.
 fn encoded(url: &str) -> String {
     let mut encoded = String::with_capacity(url.len());
     for byte in url.split('#').next().unwrap_or_default().bytes() {
@@ -174,7 +174,7 @@ fn opened(length: u64, body: featurize_remote::Body, most: u64) -> Result<Opened
     Ok(Opened { length, bytes })
 }
 
-/// A page of text in the place of a picture is told as such: a login, an apology.
+/// Returns a failure if the response is text, such as a login page, and not a picture.
 fn check_kind(headers: &HeaderMap, opened: &mut Opened) -> Result<(), Failure> {
     let kind = http::text(headers, header::CONTENT_TYPE).unwrap_or_default();
     match &opened.bytes {

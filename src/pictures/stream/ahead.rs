@@ -1,8 +1,8 @@
-//! Pictures are opened ahead of the threads that decode them, where each takes a while to come: the answers of a
-//! server.
+//! Opens pictures ahead of the threads that decode them, if each takes a while to arrive, as from a server.
 //!
-//! As many are asked for at once as the source says, in the order in which threads will take them. What has come and
-//! not been taken stays within `KEPT` bytes; only the picture that is taken next never waits for room.
+//! The source says how many pictures are requested at once; they are requested in the order in which threads take them.
+//! Pictures that have arrived and are not taken stay within `KEPT` bytes; only the picture that is taken next never
+//! waits for memory.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -12,43 +12,43 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::{NOTICE, Stream};
 use crate::pictures::source::{Bytes, Failure, Opened};
 
-/// Bytes that are kept for threads to take.
+/// The most bytes of pictures that wait to be taken.
 const KEPT: u64 = 128 << 20;
 
-/// A picture that is asked for, or has come.
+/// A picture that is requested (None), or has arrived.
 type Slot<'a> = Option<Result<Opened<'a>, Failure>>;
 
-/// The pictures that are asked for ahead.
+/// The pictures that are requested ahead.
 pub(super) struct Ahead<'a> {
     stream: &'a Stream<'a>,
     most: u64,
     state: Mutex<State<'a>>,
-    /// A picture has come.
+    /// Signals that a picture has arrived.
     come: Condvar,
-    /// There may be room for another one.
+    /// Signals that there may be memory for another one.
     room: Condvar,
 }
 
 #[derive(Default)]
 struct State<'a> {
-    /// The place that is asked for next.
+    /// The place that is requested next.
     next: usize,
-    /// By place.
+    /// The pictures by place.
     slots: BTreeMap<usize, Slot<'a>>,
-    /// Bytes of those that have come or are coming.
+    /// Bytes of the pictures that have arrived or are arriving.
     held: u64,
-    /// Threads that have the head of an answer and wait for room for its body.
+    /// Threads that have the header of a response and wait for memory for its body.
     short: usize,
 }
 
 impl<'a> Ahead<'a> {
-    /// For pictures of `most` bytes each; none where the source wants no requests.
+    /// For pictures of at most `most` bytes each; none if the source wants no requests.
     pub(super) fn of(stream: &'a Stream<'a>, most: u64) -> Option<Self> {
         let (state, come, room) = Default::default();
         (stream.source.requests() > 0).then_some(Self { stream, most, state, come, room })
     }
 
-    /// The threads that ask.
+    /// The number of threads that send requests.
     pub(super) fn threads(&self) -> usize {
         self.stream.source.requests().min(self.stream.wanted.len())
     }
@@ -64,7 +64,7 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// The place of the next picture, once there is room for another one.
+    /// The place of the next picture, once there is memory for another one.
     fn next(&self, over: &AtomicBool) -> Option<usize> {
         let most = 2 * self.stream.source.requests();
         let has_room = |state: &State| state.slots.is_empty() || state.slots.len() < most && state.held < KEPT;
@@ -78,7 +78,7 @@ impl<'a> Ahead<'a> {
         Some(place)
     }
 
-    /// The same picture with all its bytes in memory.
+    /// Reads all bytes of the picture into memory.
     fn held(&self, place: usize, opened: Opened<'a>, over: &AtomicBool) -> Result<Opened<'a>, Failure> {
         let Opened { length, bytes } = opened;
         let stopped = || Failure::new("interrupted", "the work was stopped");
@@ -108,7 +108,7 @@ impl<'a> Ahead<'a> {
         Ok(Opened { length, bytes })
     }
 
-    /// The picture of a place, once it has come.
+    /// The picture of a place, once it has arrived.
     pub(super) fn take(&self, place: usize, over: &AtomicBool) -> Result<Opened<'a>, Failure> {
         let has_come = |state: &State| matches!(state.slots.get(&place), Some(Some(_)));
         let taken = self.wait(&self.come, over, has_come).and_then(|mut state| {
@@ -116,7 +116,7 @@ impl<'a> Ahead<'a> {
             if let Some(Ok(opened)) = &taken {
                 state.held -= opened.length;
             }
-            // one picture makes room for one; the first that is short of it is not known
+            // one picture makes room for one other, and it is not known which thread waits for the lowest place
             if state.short > 0 {
                 self.room.notify_all()
             } else {
@@ -127,7 +127,7 @@ impl<'a> Ahead<'a> {
         taken.unwrap_or_else(|| Err(Failure::new("interrupted", "the work was stopped")))
     }
 
-    /// The state once it is as it should be; none when the work is over.
+    /// Waits until the state fulfils a condition; none when the work is over.
     fn wait(
         &self,
         moved: &Condvar,

@@ -1,5 +1,5 @@
-//! The threads of a stream share a feed: it gives them the places of the pictures, in order, and takes their results to
-//! the consumer.
+//! The feed is shared by the threads of a stream: it gives them the places of the pictures, in order, and delivers
+//! their results to the consumer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,17 +10,17 @@ use crossbeam_channel::Sender;
 use super::StreamError;
 use crate::exec::ExecError;
 
-/// A place in the order of the pictures and its result, or the error that ends everything.
+/// A place in the order of the pictures with its result, or the error that ends the stream.
 pub(super) type Message<T> = Result<(usize, T), StreamError>;
 
-/// Gives the places of pictures to threads, in order, and no further ahead of the consumer than a window; takes their
+/// Gives the places of pictures to threads, in order and at most a window ahead of the consumer, and delivers their
 /// results.
 pub(super) struct Feed<T> {
     pub(super) count: usize,
     window: usize,
     at: Mutex<At>,
     moved: Condvar,
-    /// Raised when nobody wants more.
+    /// Raised when no more results are wanted.
     pub(super) over: Arc<AtomicBool>,
     results: Sender<Message<T>>,
 }
@@ -30,7 +30,7 @@ struct At {
     handed: usize,
 }
 
-/// Tells the threads at its end that nobody wants more, whatever has ended the consumer.
+/// Tells the threads, when it is dropped, that no more results are wanted.
 pub(super) struct Ending<'a, T>(pub(super) &'a Feed<T>);
 
 impl<T> Drop for Ending<'_, T> {
@@ -47,15 +47,15 @@ impl<T> Feed<T> {
         Self { count, window, at, moved: Condvar::new(), over: Arc::default(), results }
     }
 
-    /// Does the work of a thread; when it dies, the consumer is told at once.
+    /// Runs the work of a thread; if it panics, the consumer gets an error at once.
     pub(super) fn run(&self, work: &(impl Fn(&Self) + ?Sized)) {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             self.fail(ExecError::Worker);
         }
     }
 
-    /// The place of the next picture; none where all are taken, the work is over, or none may be taken now and the
-    /// thread would not `wait`.
+    /// The place of the next picture; none if all are taken, if the work is over, or if the window is full and `wait`
+    /// is false.
     pub(super) fn next(&self, wait: bool) -> Option<usize> {
         let mut at = self.lock();
         while at.taken < self.count && !self.is_over() {
@@ -74,7 +74,7 @@ impl<T> Feed<T> {
         None
     }
 
-    // the other end exists as long as the feed
+    // the receiver exists as long as the feed
 
     pub(super) fn send(&self, place: usize, value: T) {
         self.results.send(Ok((place, value))).ok();
@@ -84,13 +84,13 @@ impl<T> Feed<T> {
         self.results.send(Err(error.into())).ok();
     }
 
-    /// The consumer has taken one more result.
+    /// Counts a result that was delivered to the consumer.
     pub(super) fn hand_over(&self) {
         self.lock().handed += 1;
         self.moved.notify_one();
     }
 
-    /// True when no picture can be taken before another result is with the consumer.
+    /// True if no picture can be taken before another result is delivered.
     pub(super) fn is_full(&self) -> bool {
         let at = self.lock();
         at.taken >= at.handed + self.window

@@ -1,4 +1,4 @@
-//! The way of a picture through a network, as the threads of a stream go it.
+//! The steps of a picture through a network, on the threads of a stream.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,15 +12,15 @@ use crate::exec::{ExecError, Session};
 use crate::pictures::source::{Failure, most_bytes};
 use crate::terminal::printable;
 
-/// A device that has waited so long asks whether any picture can come before its batch is computed.
+/// The time after which an idle device checks whether another picture can arrive before its batch is computed.
 const IDLE: Duration = Duration::from_millis(10);
 
-/// Adds up the times of all threads.
+/// The times of each step, summed over all threads.
 #[derive(Default)]
 pub(super) struct Clock(Mutex<Times>);
 
 impl Clock {
-    /// Runs `work` and adds its seconds to a `part`.
+    /// Runs `work` and adds its seconds to `part`.
     fn time<T>(&self, part: fn(&mut Times) -> &mut f64, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = work();
@@ -36,7 +36,7 @@ impl Clock {
 /// A picture that is prepared, or has failed, with its place.
 pub(super) type Ready<S> = (usize, Done<S, ()>);
 
-/// The way of a picture through a network.
+/// The steps of a picture through a network.
 pub(super) struct Road<'a, 'b, See> {
     pub(super) stream: &'a Stream<'a>,
     pub(super) through: Through<'a>,
@@ -46,7 +46,7 @@ pub(super) struct Road<'a, 'b, See> {
 }
 
 impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
-    /// A thread of the CPU: pictures go through everything, a few at a time.
+    /// A CPU thread: runs all steps, for a few pictures at a time.
     pub(super) fn work<T>(
         &self,
         feed: &Feed<Done<S, T>>,
@@ -59,7 +59,8 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
         let mut input = vec![0.0; together * each];
         loop {
             let (mut batch, mut prepared) = (Vec::with_capacity(together), 0);
-            // a thread that holds pictures does not wait for others: the consumer may wait for those that it holds
+            // a thread that holds pictures does not wait for others, since the consumer may wait for the pictures that
+            // it holds
             while batch.len() < together
                 && let Some(place) = feed.next(batch.is_empty())
             {
@@ -74,7 +75,7 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
         }
     }
 
-    /// A thread beside a device: pictures are prepared one by one.
+    /// A thread beside a device: prepares pictures one by one.
     pub(super) fn inputs<T>(&self, feed: &Feed<T>, device: &Sender<(Ready<S>, Vec<f32>)>) {
         while let Some(place) = feed.next(true) {
             let mut input = vec![0.0; self.through.extractor.input_len()];
@@ -82,14 +83,14 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
             if done.result.is_err() {
                 input.clear();
             }
-            // the device is gone only when the work is over
+            // the receiver is dropped only when the work is over
             if device.send(((place, done), input)).is_err() {
                 return;
             }
         }
     }
 
-    /// The thread of a device: computes a batch as soon as it is full, or no other picture can come before it is
+    /// The thread of a device: computes a batch once it is full, or once no other picture can arrive before it is
     /// computed.
     pub(super) fn batches(&self, feed: &Feed<Done<S, Vec<f32>>>, inputs: &Receiver<(Ready<S>, Vec<f32>)>, size: usize) {
         let full = size * self.through.extractor.input_len();
@@ -112,7 +113,7 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
         }
     }
 
-    /// Reads, decodes and prepares one picture into `input`. The bytes that are seen are those that are decoded.
+    /// Reads, decodes and prepares one picture into `input`. `see` gets the same bytes that are decoded.
     fn prepare<T>(&self, feed: &Feed<T>, place: usize, input: &mut [f32]) -> Done<S, ()> {
         let Self { stream, through: Through { extractor, memory, .. }, ahead, see, clock } = self;
         let number = stream.wanted[place];
@@ -144,7 +145,7 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
         Done { number, seen, result }
     }
 
-    /// Computes the prepared pictures of a batch and sends all of it.
+    /// Computes the prepared pictures of a batch and sends all results.
     fn settle<T>(
         &self,
         feed: &Feed<Done<S, T>>,
@@ -165,7 +166,7 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
         }
     }
 
-    /// The features of the prepared pictures of these `numbers`, or why one has none.
+    /// The features of the prepared pictures `numbers`, or the failure of each.
     fn forward(
         &self,
         session: &mut Session,
@@ -184,7 +185,7 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
                 Err(StreamError::Picture { key, error: Box::new(error) })
             }
             Err(error) if strict => Err(error.into()),
-            // its neighbours are none the worse
+            // one picture with NaN must not make the others fail
             Err(ExecError::NotFinite { .. }) if n > 1 => {
                 let alone = input.chunks_exact(extractor.input_len().max(1)).zip(numbers);
                 let rows = alone.map(|(input, number)| self.forward(session, input, vec![number]));

@@ -1,4 +1,4 @@
-//! Streams without a network, and the two ways through one.
+//! Streams without a network, and both ways through one.
 
 use super::*;
 use crate::pictures::Named;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// Numbers that have no bytes.
+/// A source whose pictures have no bytes.
 #[derive(Debug)]
 struct Nothing;
 
@@ -46,7 +46,7 @@ fn results_come_in_order_whatever_the_threads_and_none_after_an_error() {
     for (threads, end) in [(1, 300), (7, 300), (3, 40), (1000, 1)] {
         let mut seen = Vec::new();
         let work = |number: usize| {
-            // those that begin early may end late
+            // pictures that begin early may end late
             std::thread::sleep(Duration::from_micros((number * 37 % 11) as u64 * 20));
             number + 1
         };
@@ -132,7 +132,7 @@ mod of_a_network {
         Extractor::open(&backbone, &Device::cpu()).expect("opened")
     }
 
-    /// Ten of the shipped pictures, and others that cannot be read between them.
+    /// Ten of the shipped pictures, with unreadable ones between them.
     fn pictures() -> Vec<NamedFile> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/fruits/Test/Banana");
         let mut sound = crate::stages::scan::named(&folder, &mut Default::default()).expect("shipped");
@@ -178,7 +178,7 @@ mod of_a_network {
         }
     }
 
-    /// The files of a list, as if each came from a server.
+    /// The files of a list, delayed as if they came from a server.
     #[derive(Debug)]
     struct Slow<'a> {
         files: Named<'a>,
@@ -194,7 +194,7 @@ mod of_a_network {
 
         fn open_until(&self, number: usize, most: u64, _: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure> {
             self.most.fetch_max(self.opening.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            // those that are asked for early may come late
+            // pictures that are requested early may arrive late
             std::thread::sleep(Duration::from_millis((number * 37 % 11) as u64));
             self.opening.fetch_sub(1, Ordering::SeqCst);
             if self.down == Some(number) {

@@ -1,9 +1,9 @@
 //! Pictures in a column of an Arrow IPC stream or file, as the `datasets` library saves them (`save_to_disk`: streams
 //! named `.arrow`).
 //!
-//! Such a file is read by its messages. Of every batch only the places of the buffers and the offsets of pictures,
-//! classes and names are read. A picture is then a part of the file, read at random like a member of a tar. The format
-//! is the Arrow columnar format 1.5, "Serialization and Interprocess Communication".
+//! Such a file is read message by message. Of every batch only the positions of the buffers and the offsets of
+//! pictures, classes and names are read. A picture is then a part of the file with random access, like a member of a
+//! tar. The format is the Arrow columnar format 1.5, "Serialization and Interprocess Communication".
 
 use std::fs::{File, Metadata};
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -21,14 +21,14 @@ use super::parquet::EMPTY;
 use super::{Archive, At, ListError, Member, Met, Reading, Reason, Tick};
 use crate::stages::scan::Kind;
 
-/// The beginning of the file form; the stream form has none.
+/// The first bytes of the file format; the stream format has none.
 const MAGIC: &[u8] = b"ARROW1\0\0";
-/// Before the length of a message.
+/// The marker before the length of a message.
 const CONTINUES: u32 = 0xffff_ffff;
-/// The longest description of a message: a schema has the names of all classes.
+/// The longest metadata of a message: a schema contains the names of all classes.
 const LONGEST: u64 = 256 << 20;
 
-/// A fault of the file as text.
+/// The error is a fault of the file as text.
 type Fallible<T> = Result<T, String>;
 
 /// Lists the rows.
@@ -48,7 +48,7 @@ pub(super) fn list(
     let schema = try_schema_from_flatbuffer_bytes(&first.head).map_err(|error| not_arrow(error.to_string()))?;
     messages.position = first.body + first.bytes;
     let chosen = Chosen::of(&schema, columns)?;
-    // there may be ten thousand batches, and their rows are known only at the end
+    // there may be ten thousand batches, so the rows are counted only at the end
     let mut listed = Rows::new(0, metadata.len());
     let archive = Arc::new(Archive::new(path, metadata, Reading::Random));
     let mut number = 0;
@@ -92,29 +92,29 @@ pub(super) fn list(
     Ok(listed.finish(fault))
 }
 
-/// A message: its description, and the place of its body.
+/// A message: its metadata, and the offset of its body.
 struct Message {
     head: Vec<u8>,
     body: u64,
     bytes: u64,
 }
 
-/// Some bytes of the file.
+/// A range of bytes in the file.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     offset: u64,
     bytes: u64,
 }
 
-/// The rows of a batch, as far as they are needed.
+/// The columns of a batch that are needed.
 struct Batch {
-    /// None where there is no picture.
+    /// None for a row without a picture.
     pictures: Vec<Option<Span>>,
     label: Option<ArrayRef>,
     names: Option<ArrayRef>,
 }
 
-/// The messages of a file, one after another.
+/// The messages of a file, in order.
 struct Messages {
     file: BufReader<File>,
     position: u64,
@@ -122,7 +122,7 @@ struct Messages {
 }
 
 impl Messages {
-    /// Goes to the first message.
+    /// Moves to the first message.
     fn begin(&mut self) -> Fallible<()> {
         if self.length >= MAGIC.len() as u64 && self.bytes(Span { offset: 0, bytes: MAGIC.len() as u64 })? == MAGIC {
             self.position = MAGIC.len() as u64;
@@ -130,7 +130,7 @@ impl Messages {
         Ok(())
     }
 
-    /// The bytes of a part of the file.
+    /// Reads a range of bytes.
     fn bytes(&mut self, span: Span) -> Fallible<Vec<u8>> {
         if span.offset.checked_add(span.bytes).is_none_or(|end| end > self.length) {
             return Err("it ends too early: it was cut short".into());
@@ -147,12 +147,12 @@ impl Messages {
         Ok(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte)))
     }
 
-    /// The message at the position, if there is one before the end; the position stays.
+    /// The message at the current position, if there is one; the position does not change.
     fn next(&mut self) -> Fallible<Option<Message>> {
         let mut at = self.position;
         let mut length = self.number(at)?;
         at += 4;
-        // files of before Arrow 0.15 have no mark before the length
+        // files from before Arrow 0.15 have no marker before the length
         if length == CONTINUES {
             length = self.number(at)?;
             at += 4;
@@ -174,7 +174,7 @@ impl Messages {
         Ok(Some(Message { head, body, bytes }))
     }
 
-    /// The rows of a message, if it is a batch of rows.
+    /// The rows of a message, if it is a record batch.
     fn rows(&mut self, message: &Message, schema: &Schema, chosen: &Chosen) -> Fallible<Option<Batch>> {
         let head = root_as_message(&message.head).map_err(|error| error.to_string())?;
         if head.header_type() != MessageHeader::RecordBatch {
@@ -204,7 +204,7 @@ impl Messages {
         Ok(Some(Batch { pictures, label, names }))
     }
 
-    /// A small column as an array; reading it checks it.
+    /// Reads a small column as an array and validates it.
     fn column(&mut self, field: &Field, rows: usize, spans: &[Span]) -> Fallible<ArrayRef> {
         let kind = field.data_type();
         if !(kind.is_integer() || matches!(kind, DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8)) {
@@ -221,7 +221,7 @@ impl Messages {
         Ok(make_array(builder.align_buffers(true).build().map_err(|error| error.to_string())?))
     }
 
-    /// Returns the places of the pictures of a column; only their offsets are read.
+    /// Returns the byte ranges of the pictures in a column; only their offsets are read.
     fn pictures(&mut self, field: &Field, rows: usize, spans: &[Span]) -> Fallible<Vec<Option<Span>>> {
         let (above, kind, spans) = match field.data_type() {
             DataType::Struct(fields) => {

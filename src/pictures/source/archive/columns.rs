@@ -1,6 +1,6 @@
-//! Finds the columns of a table that hold pictures, classes and names: those that the YAML names, else those that
+//! Finds the columns of a table with pictures, classes and names: first those that the YAML names, then those that
 //! Hugging Face's `datasets` notes in the schema (`{"info": {"features": {"label": {"names": […], "_type":
-//! "ClassLabel"}}}}`), else those that can only be meant.
+//! "ClassLabel"}}}}`), then those that are unambiguous.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::stages::scan::{Kind, shared};
 
 /// The field of a struct that has the bytes of a picture.
 pub(super) const BYTES: &str = "bytes";
-/// The names of columns of pictures, where a table has several columns of bytes.
+/// Names of picture columns, for tables with several columns of bytes.
 const USUAL: [&str; 4] = ["image", "img", "picture", "photo"];
 
-/// The columns of one table, by their numbers.
+/// The indices of the columns of one table.
 #[derive(Debug)]
 pub(super) struct Chosen {
     pub(super) image: usize,
     pub(super) label: Option<usize>,
     pub(super) path: Option<usize>,
-    /// The names of classes that stand as numbers in the column.
+    /// The names of classes that the column has as numbers.
     names: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl Chosen {
     }
 }
 
-/// The features that `datasets` notes, by column.
+/// The features noted by `datasets`, by column.
 fn features(schema: &Schema) -> serde_json::Map<String, Value> {
     let noted = schema.metadata.get("huggingface").and_then(|text| serde_json::from_str::<Value>(text).ok());
     let mut noted = noted.unwrap_or_default();
@@ -118,7 +118,7 @@ fn the_label(schema: &Schema, features: &serde_json::Map<String, Value>) -> Opti
     if let [one] = all[..] { Some(one) } else { named() }
 }
 
-/// Whether a column of this type holds pictures.
+/// Whether a column of this type can contain pictures.
 fn is_picture(kind: &DataType) -> bool {
     match kind {
         DataType::Struct(fields) => bytes_of(fields).is_some_and(|(_, field)| is_bytes(field.data_type())),
@@ -126,7 +126,7 @@ fn is_picture(kind: &DataType) -> bool {
     }
 }
 
-/// The field of a struct that has the bytes, and its number.
+/// The field of a struct that has the bytes, and its index.
 pub(super) fn bytes_of(fields: &Fields) -> Option<(usize, &Arc<Field>)> {
     fields.find(BYTES)
 }
@@ -151,25 +151,25 @@ fn is_class(kind: &DataType) -> bool {
 #[derive(Debug)]
 pub(super) struct Rows {
     pub(super) met: Vec<Met>,
-    /// The names so far, where there is a column of them.
+    /// The names so far, if there is a column of names.
     names: BTreeSet<String>,
     classes: BTreeSet<Arc<str>>,
-    /// Digits of a row's number.
+    /// Digits of a row number in a name.
     digits: usize,
     replaced: usize,
     most: usize,
 }
 
 impl Rows {
-    /// For a table of so many rows, or an unknown number, and so many bytes.
+    /// For a table of `rows` rows (0 if unknown) and `bytes` bytes.
     pub(super) fn new(rows: u64, bytes: u64) -> Self {
         let (met, names, classes) = Default::default();
-        // so that a table may grow, and its names stay
+        // at least six digits, so that names stay the same if the table grows
         let digits = rows.saturating_sub(1).max(1).ilog10() as usize + 1;
         Self { met, names, classes, digits: digits.max(6), replaced: 0, most: most_members(bytes) }
     }
 
-    /// Takes the row `number`, with its class and name.
+    /// Adds the row `number` with its class and name.
     pub(super) fn take(
         &mut self,
         number: u64,
@@ -196,7 +196,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Returns all rows, and the fault of the table where it has one.
+    /// Returns all rows, and the fault of the table if it has one.
     pub(super) fn finish(mut self, of_table: Option<Reason>) -> Vec<Met> {
         if self.replaced > 0 {
             let text = format!("{} rows of it have the name of an earlier one, which counts", self.replaced);
@@ -207,8 +207,8 @@ impl Rows {
         self.met
     }
 
-    /// The classes of a column; a number stands for a name where the table has names. Null, an empty text and a number
-    /// without name are none.
+    /// The classes of a column; a number is replaced by its name if the table has names. None for null, an empty text
+    /// and a number without a name.
     pub(super) fn classes(&mut self, chosen: &Chosen, column: &ArrayRef) -> Result<Vec<Option<Arc<str>>>, String> {
         let texts = texts(column)?;
         let class = |text: Option<String>| {
@@ -225,7 +225,7 @@ impl Rows {
     }
 }
 
-/// The texts of a column.
+/// The values of a column as text.
 pub(super) fn texts(column: &ArrayRef) -> Result<Vec<Option<String>>, String> {
     let column = cast(column, &DataType::Utf8).map_err(|error| error.to_string())?;
     Ok(column.as_string::<i32>().iter().map(|text| text.map(String::from)).collect())

@@ -1,4 +1,4 @@
-//! Members of an archive as they are met: clean names, the rules of folders, one member a name.
+//! Collects the members of an archive: with clean names, by the rules of folders, and one member per name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ pub(super) struct Gathered {
     met: Vec<Met>,
     /// The members by path.
     places: HashMap<String, usize>,
-    /// Folders that are not looked into.
+    /// Folders whose members are left out.
     folders: HashSet<String>,
     classes: Classes,
     replaced: usize,
@@ -21,7 +21,7 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Takes at most so many.
+    /// Collects at most `most` members.
     pub(super) fn new(most: usize) -> Self {
         let (met, places, folders, classes) = Default::default();
         Self { met, places, folders, classes, replaced: 0, most }
@@ -31,7 +31,8 @@ impl Gathered {
         self.met.len()
     }
 
-    /// The path of a member by its name; none where the name or a folder in it leaves the member out, which is noted.
+    /// The path of a member from its name; none if the name or one of its folders leaves the member out, which is
+    /// noted.
     pub(super) fn path(&mut self, name: &[u8], backslashes: bool) -> Result<Option<String>, ListError> {
         if self.met.len() >= self.most {
             return Err(too_many(self.most));
@@ -54,7 +55,7 @@ impl Gathered {
         Ok(Some(path))
     }
 
-    /// Why a file of this path is no picture, by the rules of folders.
+    /// The reason why a file of this path is not a picture, by the rules of folders.
     pub(super) fn rule(path: &str) -> Result<(), Reason> {
         match left_out(path.rsplit('/').next().unwrap_or_default()) {
             Some((kind, text)) => Err(Reason { kind, text }),
@@ -62,17 +63,17 @@ impl Gathered {
         }
     }
 
-    /// Whether the member should be read for [`told`](Self::told).
+    /// Whether the member should be read for [`told`](Self::told), since it may contain a class.
     pub(super) fn may_tell(path: &str, bytes: u64) -> bool {
         sidecar::may_tell(path, bytes)
     }
 
-    /// The contents of a member that may tell the class of others.
+    /// Takes the contents of a member that may contain the class of others.
     pub(super) fn told(&mut self, path: &str, contents: &[u8]) {
         self.classes.take(path, contents);
     }
 
-    /// Adds a member; of several with one name the last counts, as when an archive is unpacked.
+    /// Adds a member; of several with one name the last is used, as when an archive is unpacked.
     pub(super) fn add(&mut self, path: String, content: Result<Member, Reason>) {
         if let Some(old) = self.places.insert(path.clone(), self.met.len()) {
             self.met[old].path.clear();
@@ -85,7 +86,7 @@ impl Gathered {
         self.met.push(Met { path, content: Err(reason), label: None });
     }
 
-    /// Returns all members, and the fault of the archive where it has one.
+    /// Returns all members, and the fault of the archive if it has one.
     pub(super) fn finish(mut self, of_archive: Option<Reason>) -> Vec<Met> {
         self.met.retain(|met| !met.path.is_empty());
         std::mem::take(&mut self.classes).tell(&mut self.met);

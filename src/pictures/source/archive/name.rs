@@ -1,13 +1,13 @@
-//! Names of members as keys. No file is written under such a name, but a key must be clean and belong to one file
-//! alone.
+//! Converts names of members to keys. No file is written with such a name, but a key must be clean and unique.
 
 use crate::stages::scan::escape;
 
 /// The longest name, in bytes.
 const LONGEST: usize = 4096;
 
-/// The path that a member's name stands for: no leading `/`, no `.`, no empty part, bytes that are not UTF-8 as `\xNN`;
-/// or why there is none. In a zip, `backslashes` of programs on Windows part folders, too.
+/// The clean path of a member's name: no leading `/`, no `.`, no empty part, bytes that are not UTF-8 as `\xNN`; or the
+/// reason why there is none. With `backslashes`, as Windows programs write them into zips, a backslash separates
+/// folders, too.
 pub(crate) fn clean(name: &[u8], backslashes: bool) -> Result<String, &'static str> {
     if name.len() > LONGEST {
         return Err("its name is longer than 4096 bytes");
@@ -26,7 +26,7 @@ pub(crate) fn clean(name: &[u8], backslashes: bool) -> Result<String, &'static s
     Ok(escape(&parts.join(&b'/')).into_owned())
 }
 
-/// A name that has no clean path, as it is shown.
+/// A printable form of a name that has no clean path.
 pub(crate) fn shown(name: &[u8]) -> String {
     let short = &name[..name.len().min(200)];
     escape(short).replace('\0', "\\x00")

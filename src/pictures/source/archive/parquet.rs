@@ -1,5 +1,5 @@
-//! Pictures in a column of a Parquet file: bytes, or Hugging Face's `struct<bytes, path>`. Only the columns that are
-//! needed are read, a few rows at a time, row group after row group; only a page of a file is held.
+//! Pictures in a column of a Parquet file: bytes, or Hugging Face's `struct<bytes, path>`. Only the needed columns are
+//! read, a few rows at a time, in the order of the row groups; memory holds one page.
 
 use std::fs::{File, Metadata};
 use std::path::Path;
@@ -24,12 +24,12 @@ use super::{Archive, At, ListError, Member, Met, Reading, Reason, Tick, damaged}
 use crate::pictures::source::Failure;
 use crate::stages::scan::Kind;
 
-/// Bytes of pictures that are read at a time, where they are small enough to be several.
+/// Bytes of pictures that are read together, if several pictures fit.
 const TOGETHER: u64 = 4 << 20;
 /// Most rows that are read at a time.
 const ROWS: u64 = 1024;
 
-/// Lists the rows; their sizes are known only once their pages are unpacked.
+/// Lists the rows; the sizes of pictures are known only after their pages are decompressed.
 pub(super) fn list(
     path: &Path,
     file: File,
@@ -74,7 +74,7 @@ pub(super) fn list(
     }
 }
 
-/// Lists the rows of a batch; gives the number of the next one.
+/// Lists the rows of a batch; returns the number of the next row.
 fn take(
     batch: &RecordBatch,
     chosen: &Chosen,
@@ -83,7 +83,7 @@ fn take(
     first: u64,
 ) -> Result<u64, ListError> {
     let fault = |text: String| ListError::Archive(Reason::new(Kind::Damaged, text));
-    // the columns come in their order in the file
+    // the batch has the columns in the order of the file
     let column = |wanted: usize| {
         let all = [Some(chosen.image), chosen.label, chosen.path];
         let mut before: Vec<usize> = all.into_iter().flatten().filter(|&other| other < wanted).collect();
@@ -114,10 +114,10 @@ fn take(
     Ok(first + batch.num_rows() as u64)
 }
 
-/// A row without bytes. `datasets` can write such, with a path on the machine that wrote them.
+/// The reason for a row without bytes. `datasets` can write such rows, with a path on the machine that wrote them.
 pub(super) const EMPTY: &str = "the row holds no bytes of a picture; save the dataset with its pictures inside";
 
-/// The pictures of a column: null where the struct or its bytes are.
+/// The pictures of a column; null if the struct or its bytes are null.
 fn pictures(column: &ArrayRef) -> Result<BinaryViewArray, String> {
     let bytes = match column.data_type() {
         DataType::Struct(_) => {
@@ -152,7 +152,7 @@ fn leaf(file: &SchemaDescriptor, schema: &Schema, image: usize) -> Option<usize>
     (0..file.num_columns()).find(is_it)
 }
 
-/// The same schema, in which pictures are views of the pages that they lie in, and are not copied.
+/// The schema with pictures as views into their pages, so that they are not copied.
 fn viewing(schema: &Schema, image: usize) -> SchemaRef {
     let as_view = |field: &Field| Arc::new(field.clone().with_data_type(DataType::BinaryView));
     let mut fields: Vec<Arc<Field>> = schema.fields.iter().cloned().collect();
@@ -168,16 +168,16 @@ fn viewing(schema: &Schema, image: usize) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, schema.metadata.clone()))
 }
 
-/// The place of the pictures in a file; its metadata are read again by whoever opens it, and held by nobody else.
+/// The column of the pictures in a file. The metadata of the file are read again whenever it is opened, and not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Table {
-    /// The column, and its part with the bytes.
+    /// The index of the column, and of its leaf with the bytes.
     image: usize,
     leaf: usize,
 }
 
 impl Table {
-    /// A reader of the columns in `mask` from the row `start` on.
+    /// A reader of the columns in `mask`, starting at the row `start`.
     fn reader(
         self,
         file: File,

@@ -1,4 +1,4 @@
-//! WebDataset's way to tell classes: members of one sample have the same path up to the first dot of their base name,
+//! Classes in WebDataset: members of one sample have the same path up to the first dot of their base name, such as
 //! `a/0001.jpg` and `a/0001.cls`. After `webdataset/tariterators.py`, `base_plus_ext` and `group_by_keys` (Apache-2.0).
 
 use std::collections::{BTreeSet, HashMap};
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::Met;
 use crate::stages::scan::shared;
 
-/// Endings that tell a class; the first of them counts.
+/// Extensions of members that contain a class; the first one that exists is used.
 const ENDINGS: [&str; 3] = ["cls", "txt", "json"];
-/// Keys of a JSON object that tell a class; the first of them counts.
+/// Keys of a JSON object that contain a class; the first one that exists is used.
 const KEYS: [&str; 3] = ["cls", "label", "class"];
 /// The longest member that is read for a class.
 pub(crate) const LONGEST: u64 = 1 << 16;
@@ -23,7 +23,7 @@ pub(crate) fn split(path: &str) -> Option<(&str, &str)> {
     Some((&path[..dot], &path[dot + 1..]))
 }
 
-/// The rank of the ending of a member that may tell a class.
+/// The rank of a member's extension, if it may contain a class.
 fn rank(path: &str) -> Option<usize> {
     let (_, ending) = split(path)?;
     ENDINGS.iter().position(|one| ending.eq_ignore_ascii_case(one))
@@ -34,7 +34,7 @@ pub(crate) fn may_tell(path: &str, bytes: u64) -> bool {
     bytes <= LONGEST && rank(path).is_some()
 }
 
-/// The class that a member of these contents tells.
+/// The class in the contents of a member.
 fn class(path: &str, contents: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(contents).ok()?.trim();
     let class = match ENDINGS[rank(path)?] {
@@ -56,14 +56,14 @@ fn class(path: &str, contents: &[u8]) -> Option<String> {
 /// Classes of the samples of an archive.
 #[derive(Debug, Default)]
 pub(crate) struct Classes {
-    /// The class by the path up to the first dot, and the rank of the member that told it.
+    /// The class by the path up to the first dot, with the rank of the member that contained it.
     samples: HashMap<String, (usize, Arc<str>)>,
-    /// The one copy of each class.
+    /// The shared copy of each class.
     known: BTreeSet<Arc<str>>,
 }
 
 impl Classes {
-    /// Takes the class from a member that [may tell](may_tell) it.
+    /// Reads the class from a member that [may contain](may_tell) one.
     pub(crate) fn take(&mut self, path: &str, contents: &[u8]) {
         let told = class(path, contents).zip(rank(path)).zip(split(path));
         let Some(((class, rank), (stem, _))) = told else { return };
@@ -73,7 +73,7 @@ impl Classes {
         }
     }
 
-    /// Gives every member the class of its sample; members that told one and are no more than that are dropped.
+    /// Gives every member the class of its sample; members that contain only a class are removed.
     pub(crate) fn tell(self, members: &mut Vec<Met>) {
         if self.samples.is_empty() {
             return;

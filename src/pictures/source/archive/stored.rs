@@ -1,4 +1,4 @@
-//! Archives and their members as a stored listing keeps them, so that no archive is read through a second time.
+//! Archives and their members in a stored listing, so that no archive has to be listed a second time.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -12,7 +12,7 @@ use super::window::{Ordered, Window};
 use super::{Archive, At, Member, Reading, parquet, tar, zip};
 use crate::stages::scan::{modified, stamp};
 
-/// An archive as it was when it was listed.
+/// The metadata of an archive when it was listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     pub(super) path: PathBuf,
@@ -26,7 +26,7 @@ pub struct Facts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order {
-    /// Each where it lies.
+    /// Each at its offset.
     Random,
     /// The stream of a compressed tar.
     Stream(tar::Compression),
@@ -34,19 +34,19 @@ pub(super) enum Order {
     Rows(parquet::Table),
 }
 
-/// The place of a member, as numbers: of a part of a file its offset, of a member of a zip its header, packed size,
-/// checksum and method, of a picture that is read in order its number and its offset.
+/// The position of a member as numbers: of a part of a file, its offset; of a member of a zip, its header, compressed
+/// size, checksum and method; of a picture that is read in order, its number and its offset.
 pub type Place = [u64; 3];
 
 impl Archive {
-    /// The archive for a stored listing.
+    /// The metadata of the archive for a stored listing.
     pub fn facts(&self) -> Facts {
         self.facts.clone()
     }
 }
 
 impl Member {
-    /// Its place for a stored listing.
+    /// Its position for a stored listing.
     pub fn place(&self) -> Place {
         match (self.at, &self.archive.reading) {
             (At::Offset(offset), _) => [offset, 0, 0],
@@ -67,12 +67,12 @@ impl Facts {
         Self { path, bytes, modified: modified(metadata), stamp: stamp(metadata), order }
     }
 
-    /// Where it lies.
+    /// The path of the archive.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The members with these sizes and places, in their order.
+    /// The members with these sizes and positions, in the same order.
     pub fn members(&self, places: &[(u64, Place)]) -> Vec<Member> {
         let ordered: Option<Box<dyn Ordered>> = match self.order {
             Order::Random => None,

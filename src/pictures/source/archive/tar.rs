@@ -1,9 +1,9 @@
-//! Tar archives: V7, ustar, GNU's long names and PAX headers. A plain one is indexed by its headers, without reading a
-//! picture, and then read at random. One that gzip or zstd has compressed is read once for the index, and then in its
+//! Tar archives: V7, ustar, GNU's long names and PAX headers. A plain tar is indexed by its headers, without reading
+//! pictures, and then has random access. A tar compressed by gzip or zstd is read once for the index, and then in its
 //! stored order.
 //!
 //! The format is POSIX.1-2017 `pax`, "ustar Interchange Format", and GNU tar's manual, "Basic Tar Format"; where they
-//! leave a choice it is that of Python's `tarfile`.
+//! leave a choice, this module does the same as Python's `tarfile`.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -24,14 +24,14 @@ use crate::stages::scan::Kind;
 const BLOCK: usize = 512;
 /// The longest name or PAX header that is read.
 const EXTENSION: u64 = 1 << 20;
-/// Blocks of zeros behind the end of an archive after which no other is looked for.
+/// Blocks of zeros after the end of an archive that are skipped in search of an appended archive.
 const ZEROS: usize = 1 << 11;
-/// The largest member of a compressed archive that is a picture.
+/// The largest picture in a compressed archive, in bytes.
 const LARGEST: u64 = 1 << 32;
-/// Bytes that are read around a header: the next one is mostly far away.
+/// Bytes that are read at a header: the next one is usually far away.
 const AROUND: usize = 4096;
 
-/// How the archive is compressed, by its first bytes.
+/// The compression of the archive, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Compression {
@@ -56,7 +56,7 @@ impl Compression {
         }
     }
 
-    /// The bytes of the tar itself.
+    /// Decompresses the file.
     fn unpack(self, file: File) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Self::None => Box::new(BufReader::new(file)),
@@ -96,20 +96,20 @@ pub(super) fn list(path: &Path, mut file: File, metadata: &Metadata, tick: Tick)
     Ok(gathered.finish(end))
 }
 
-/// The place at which the next header is read.
+/// The archive and the position of the next header.
 struct Tape {
     input: Input,
     position: u64,
 }
 
 enum Input {
-    /// A file of so many bytes.
+    /// A file and its length.
     Plain(BufReader<File>, u64),
     Stream(Box<dyn Read + Send>),
 }
 
 impl Tape {
-    /// Reads so many bytes, fewer only at the end.
+    /// Reads `bytes` bytes; fewer only at the end.
     fn read(&mut self, bytes: u64) -> io::Result<Vec<u8>> {
         let mut read = Vec::new();
         match &mut self.input {
@@ -120,7 +120,7 @@ impl Tape {
         Ok(read)
     }
 
-    /// Goes over so many bytes; false where the archive ends before.
+    /// Skips `bytes` bytes; false if the archive ends before.
     fn skip(&mut self, bytes: u64) -> io::Result<bool> {
         match &mut self.input {
             Input::Plain(file, length) => {
@@ -139,7 +139,7 @@ impl Tape {
     }
 }
 
-/// The facts that PAX headers and GNU's long names tell of the next member.
+/// The metadata of the next member from PAX headers and GNU's long names.
 #[derive(Default)]
 struct Extended {
     name: Option<Vec<u8>>,
@@ -147,8 +147,8 @@ struct Extended {
     is_sparse: bool,
 }
 
-/// Goes from header to header; `at` makes a location of an offset and a size. Returns the fault of the archive, where
-/// it has one: the members before it are listed.
+/// Reads one header after the other; `at` makes a position from an offset and a size. Returns the fault of the archive,
+/// if there is one; the members before it are listed.
 fn walk(
     tape: &mut Tape,
     gathered: &mut Gathered,
@@ -186,7 +186,7 @@ fn walk(
             return match (headers, zeros) {
                 (0, _) => Err(not_tar()),
                 (_, 0) => cut("there should be a header, and it is none"),
-                // bytes behind the end are ignored
+                // bytes after the end are ignored
                 _ => Ok(None),
             };
         };
@@ -209,7 +209,7 @@ fn walk(
             continue;
         }
         let Extended { name, is_sparse, .. } = match header.kind {
-            // a header of another kind, or one too long: it says nothing of the next member
+            // a header of another kind, or one that is too long, is ignored
             b'K' | b'g' | b'L' | b'x' | b'X' => match tape.skip(padded) {
                 Ok(true) => continue,
                 _ => return cut("a part of a header is left: it was cut short"),
@@ -242,7 +242,7 @@ fn walk(
             false => Vec::new(),
         };
         let left = padded - told.len() as u64;
-        // the padding behind the last member may be missing
+        // the padding after the last member may be missing
         let whole = matches!(tape.skip(left), Ok(true)) || tape.position >= offset.saturating_add(bytes);
         if !whole {
             let text = "the archive ends before it does";
@@ -261,7 +261,7 @@ fn not_tar() -> ListError {
     ListError::Archive(Reason::new(Kind::NotAnArchive, "it is no tar archive, or its beginning is damaged"))
 }
 
-/// Goes over the blocks that continue the map of a member with holes.
+/// Skips the blocks that continue the map of a sparse member.
 fn skip_sparse_map(tape: &mut Tape, header: &[u8; BLOCK]) -> bool {
     let mut continues = header[482] != 0;
     while continues {
@@ -273,7 +273,7 @@ fn skip_sparse_map(tape: &mut Tape, header: &[u8; BLOCK]) -> bool {
     true
 }
 
-/// The fields of a header that are looked at.
+/// The fields of a header that are used.
 #[derive(Debug, PartialEq, Eq)]
 struct Header {
     name: Vec<u8>,
@@ -282,12 +282,12 @@ struct Header {
 }
 
 impl Header {
-    /// None where the checksum or a number is wrong.
+    /// None if the checksum or a number is invalid.
     fn parse(block: &[u8; BLOCK]) -> Option<Self> {
         let sum = number(&block[148..156])?;
         let counted = || block.iter().enumerate().map(|(i, &byte)| if (148..156).contains(&i) { b' ' } else { byte });
         let unsigned: u64 = counted().map(u64::from).sum();
-        // as some old programs count
+        // some old programs sum signed bytes
         let signed: i64 = counted().map(|byte| i64::from(byte as i8)).sum();
         if sum != unsigned && i64::try_from(sum) != Ok(signed) {
             return None;
@@ -309,7 +309,7 @@ impl Header {
 }
 
 impl Extended {
-    /// Takes the records of a PAX header, `length key=value\n` each; a damaged one ends them.
+    /// Reads the records of a PAX header, each `length key=value\n`; reading stops at a damaged one.
     fn pax(&mut self, mut records: &[u8]) {
         while let Some(space) = records.iter().position(|&byte| byte == b' ') {
             let length = std::str::from_utf8(&records[..space]).ok().and_then(|text| text.parse::<usize>().ok());
@@ -332,7 +332,7 @@ fn until_zero(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-/// A number in octal digits, or in GNU's binary form.
+/// A number in octal digits, or in GNU's binary encoding.
 fn number(field: &[u8]) -> Option<u64> {
     match field {
         [0x80, rest @ ..] => {
@@ -347,15 +347,15 @@ fn number(field: &[u8]) -> Option<u64> {
     }
 }
 
-/// A part of the unpacked stream.
+/// A part of the decompressed stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub(super) offset: u64,
     pub(super) bytes: u64,
 }
 
-/// A compressed archive, and the places of its pictures by their numbers, which are known once it is listed. A part of
-/// a stored listing knows those of its own pictures.
+/// A compressed archive, and the positions of its pictures by their numbers, which are known once it is listed. A part
+/// of a stored listing knows only the positions of its own pictures.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) compression: Compression,
@@ -397,7 +397,7 @@ impl Sequence for Unpacking {
         let number = self.next;
         self.next += 1;
         let Some(span) = spans.get(&number) else {
-            // of a part of the listing, in which nobody asks for those between
+            // a part of a listing does not need the pictures between its own
             let is_last = spans.last_key_value().is_none_or(|(last, _)| *last < number);
             return if is_last { Err(damaged("it has no such member")) } else { Ok(Vec::new()) };
         };

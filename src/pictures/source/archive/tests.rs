@@ -1,4 +1,4 @@
-//! Archives and tables that other programs wrote, cut short, damaged, and read by many threads.
+//! Archives and tables that other programs wrote: intact, cut short, damaged, and read by many threads.
 //! `tests/golden/sources.py` made the files.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub(super) fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/sources").join(name)
 }
 
-/// Lists an archive by the default columns; an error is its text.
+/// Lists an archive with the default columns; an error is returned as text.
 pub(super) fn listed(path: &Path) -> Result<Vec<Met>, String> {
     listed_by(path, &Columns::default())
 }
@@ -37,7 +37,7 @@ pub(super) fn bytes(member: &Member) -> Result<Vec<u8>, Failure> {
     Ok(all)
 }
 
-/// Members that are no pictures: path and kind.
+/// Members that are not pictures: path and kind.
 pub(super) fn aside(met: &[Met]) -> Vec<(&str, &'static str)> {
     met.iter().filter_map(|met| Some((met.path.as_str(), met.content.as_ref().err()?.kind.word()))).collect()
 }
@@ -90,7 +90,7 @@ fn the_rest_has_a_kind() {
     ];
     assert_eq!(aside(&zip), kinds);
     assert_eq!(aside(&listed(&golden("plain.parquet")).expect("listed")), [("000008", "missing")]);
-    // sidecars that told a class are no files of their own
+    // sidecars that contain a class are not listed
     assert_eq!(aside(&listed(&golden("samples.tar")).expect("listed")), []);
 }
 
@@ -126,7 +126,7 @@ fn archives_cut_short_are_told_and_give_what_is_whole() {
             std::fs::write(&path, &whole[..cut]).expect("written");
             let Ok(met) = listed(&path) else { continue };
             let told = aside(&met).into_iter().any(|one| one == ("", "damaged") || !sound.contains(&one));
-            // the padding behind the end of a tar may go
+            // the padding after the end of a tar may be missing
             let complete = met.iter().filter(|met| met.content.is_ok()).count() == all.len() - sound.len();
             assert!(told || complete, "{name} of {cut} bytes: {met:?}");
             for met in met.iter().filter(|met| met.content.is_ok()) {

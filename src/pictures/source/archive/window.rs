@@ -1,6 +1,6 @@
-//! Pictures that can only be read in their stored order (compressed streams, pages of Parquet), for threads that ask
-//! for them nearly in that order: the thread that asks for a picture reads on, and keeps the pictures before it for the
-//! others.
+//! Pictures that can only be read in their stored order (compressed streams, pages of Parquet), for threads that
+//! request them nearly in that order: a thread that requests a picture reads up to it, and keeps the pictures before it
+//! for the other threads.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -11,35 +11,35 @@ use super::stored::Order;
 use super::{Archive, damaged};
 use crate::pictures::source::Failure;
 
-/// Bytes that a window keeps for others.
+/// The most bytes that a window keeps for other threads.
 const KEPT: u64 = 128 << 20;
-/// A picture so far behind the last one that was read is not going to be asked for.
+/// A kept picture that is so many pictures behind the last one read is dropped, since no thread will request it.
 const BEHIND: u64 = 1 << 11;
-/// Windows that are open at a time. Two are where one archive ends and the next begins; tables of few rows make it
-/// more.
+/// The most windows that are open at a time. Where one archive ends and the next begins, two are needed; tables of few
+/// rows need more.
 const OPEN: usize = 8;
 
-/// Gives pictures one after another.
+/// Reads pictures one after another.
 pub(super) trait Sequence: Send {
-    /// The bytes of the next one.
+    /// The bytes of the next picture.
     fn next(&mut self) -> Result<Vec<u8>, Failure>;
 }
 
 /// Opens the sequences.
 pub(super) trait Ordered: Send + Sync + fmt::Debug {
-    /// The number of a picture that the sequence for `number` begins with: itself, or one before it.
+    /// The number of the picture with which the sequence for `number` begins: itself, or an earlier one.
     fn start(&self, number: u64) -> u64;
-    /// A sequence that begins with the picture `start`, which is one that [`start`](Self::start) gave.
+    /// A sequence that begins with the picture `start`, which [`start`](Self::start) returned.
     fn open(&self, archive: &Archive, start: u64) -> Result<Box<dyn Sequence>, Failure>;
-    /// How it is read, for a stored listing.
+    /// How the archive is read, for a stored listing.
     fn order(&self) -> Order;
-    /// Where a picture begins in the stream, for a stored listing.
+    /// The offset of a picture in the stream, for a stored listing.
     fn offset(&self, _number: u64) -> u64 {
         0
     }
 }
 
-/// The pictures of one archive around the one that is being read.
+/// A window of pictures around the current position in one archive.
 pub(super) struct Window {
     source: Box<dyn Ordered>,
     state: Mutex<State>,
@@ -48,12 +48,12 @@ pub(super) struct Window {
 #[derive(Default)]
 struct State {
     sequence: Option<Box<dyn Sequence>>,
-    /// The number of the picture that the sequence gives next.
+    /// The number of the next picture of the sequence.
     next: u64,
-    /// Pictures that were passed and nobody has asked for yet.
+    /// Pictures that were skipped and not requested yet.
     kept: BTreeMap<u64, Vec<u8>>,
     bytes: u64,
-    /// The number from which on nothing can be read.
+    /// The number of the first picture that cannot be read, and the failure.
     broken: Option<(u64, Failure)>,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Debug for Window {
     }
 }
 
-/// The archives with open windows, the last used one at the end.
+/// The archives with open windows, the most recently used last.
 static RECENT: Mutex<VecDeque<Weak<Archive>>> = Mutex::new(VecDeque::new());
 
 impl Window {
@@ -75,7 +75,7 @@ impl Window {
         &*self.source
     }
 
-    /// The picture `number` of `archive`, whose window it is.
+    /// The picture `number` of `archive`, to which the window belongs.
     pub(super) fn read(&self, archive: &Arc<Archive>, number: u64) -> Result<Vec<u8>, Failure> {
         let (result, opened) = self.read_on(archive, number);
         if opened {
@@ -106,7 +106,7 @@ impl Window {
         (state.advance(number), opened)
     }
 
-    /// Forgets everything; the next request opens the archive anew.
+    /// Drops the sequence and the kept pictures; the next request opens the archive again.
     fn close(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = State { broken: state.broken.take(), ..State::default() };
@@ -120,14 +120,14 @@ impl State {
         Some(bytes)
     }
 
-    /// Reads on to the picture `number`.
+    /// Reads up to the picture `number`.
     fn advance(&mut self, number: u64) -> Result<Vec<u8>, Failure> {
         loop {
             let sequence = self.sequence.as_mut().ok_or_else(|| damaged("it has no beginning"))?;
             let bytes = match guarded(|| sequence.next()) {
                 Ok(bytes) => bytes,
                 Err(failure) => {
-                    // pictures behind a fault of the stream are lost, and must not be searched for again and again
+                    // pictures after a fault of the stream are lost, and further requests fail without reading
                     self.broken = Some((self.next, failure.clone()));
                     self.sequence = None;
                     return Err(failure);
@@ -153,7 +153,7 @@ impl State {
     }
 }
 
-/// Notes that the window of `archive` was opened, and closes the one that was opened longest ago.
+/// Records that the window of `archive` was opened, and closes the least recently used one.
 fn close_others(archive: &Arc<Archive>) {
     let oldest = {
         let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,7 +161,7 @@ fn close_others(archive: &Arc<Archive>) {
         recent.push_back(Arc::downgrade(archive));
         if recent.len() > OPEN { recent.pop_front() } else { None }
     };
-    // outside of the lock: a reader may be at work in it
+    // outside of the lock, since a thread may be reading from the window
     if let Some(oldest) = oldest.and_then(|oldest| oldest.upgrade())
         && let super::Reading::Ordered(window) = &oldest.reading
     {
@@ -169,7 +169,7 @@ fn close_others(archive: &Arc<Archive>) {
     }
 }
 
-/// A reader of tables may panic over bytes that nobody meant for it: that is a fault of the file.
+/// Calls `read`. A panic of a table reader over unexpected bytes becomes a failure of the archive.
 pub(super) fn guarded<T>(read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(damaged("its archive cannot be read")))
 }
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Pictures that are their own numbers; from `broken` on there is nothing.
+    /// Sequences whose pictures are their own numbers; from `broken` on they fail.
     #[derive(Debug)]
     struct Numbers {
         opened: Arc<AtomicUsize>,
@@ -245,7 +245,7 @@ mod tests {
                 });
             }
         });
-        // other tests may close it now and then
+        // other tests may close the window now and then
         assert!(opened.load(Ordering::Relaxed) < 100, "{opened:?}");
     }
 

@@ -1,5 +1,5 @@
-//! Zip archives: the crate `zip` reads the directory, with the extensions for large archives; a member is then read at
-//! its place, stored or deflated, and its checksum is compared.
+//! Zip archives: the crate `zip` reads the directory, including the ZIP64 extensions; a member is then read at its
+//! offset, stored or deflated, and its checksum is verified.
 
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -19,13 +19,13 @@ use crate::pictures::reader::in_pieces;
 use crate::pictures::source::Failure;
 use crate::stages::scan::Kind;
 
-/// Bytes of a local header before the name, and its first four.
+/// The length of a local header without the name, and its first four bytes.
 const HEADER: usize = 30;
 const SIGNATURE: &[u8] = b"PK\x03\x04";
-/// Deflate makes at most so many bytes of one.
+/// The largest compression ratio of Deflate.
 const RATIO: u64 = 1032;
 
-/// The place of a member, and its compression.
+/// The position of a member, and its compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The offset of its local header.
@@ -36,7 +36,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// As it stands in a stored listing.
+    /// The position as it is written in a stored listing.
     pub(super) fn to_numbers(self) -> [u64; 3] {
         [self.header, self.packed, u64::from(self.crc) << 1 | u64::from(self.is_deflated)]
     }
@@ -46,10 +46,10 @@ impl Place {
     }
 }
 
-/// Lists the members by the directory at the end of the archive.
+/// Lists the members from the directory at the end of the archive.
 pub(super) fn list(path: &Path, file: File, metadata: &Metadata, tick: Tick) -> Result<Vec<Met>, ListError> {
     let most = most_members(metadata.len());
-    // an entry of the directory has 46 bytes or more and takes some ten times that in memory
+    // an entry of the directory has at least 46 bytes, and takes about ten times as many in memory
     let budget = (16 << 20) + metadata.len() / 8;
     let zip = ZipArchive::new(Limited { inner: BufReader::new(file), budget }).map_err(unsound)?;
     let directory = zip.metadata();
@@ -64,7 +64,7 @@ pub(super) fn list(path: &Path, file: File, metadata: &Metadata, tick: Tick) -> 
             continue;
         }
         let raw = entry.name_raw();
-        // UTF-8 without its mark, as macOS writes it, is more frequent than the letters of DOS that the format means
+        // names in UTF-8 without the flag, as macOS writes them, are more frequent than the format's DOS encoding
         let name = match (std::str::from_utf8(raw), entry.name()) {
             (Err(_), Ok(name)) => name.into_owned().into_bytes(),
             _ => raw.to_vec(),
@@ -94,7 +94,7 @@ pub(super) fn list(path: &Path, file: File, metadata: &Metadata, tick: Tick) -> 
             && Gathered::may_tell(&key, bytes)
         {
             let mut text = Vec::new();
-            // one that cannot be read tells nothing
+            // a member that cannot be read gives no class
             if member.open(bytes).and_then(|opened| in_pieces(opened, |piece| text.extend_from_slice(piece))).is_ok() {
                 gathered.told(&key, &text);
             }
@@ -132,7 +132,7 @@ pub(super) fn open(mut file: File, place: Place, bytes: u64) -> Result<Unpacked,
     Ok(Unpacked { inner, left: bytes, sum: Crc::new(), wanted: place.crc })
 }
 
-/// A member, unpacked while it is read: as many bytes as its directory says, with its checksum, or an error.
+/// A member that is decompressed while it is read. Another size or checksum than in the directory is an error.
 pub(crate) struct Unpacked {
     inner: Box<dyn Read + Send>,
     left: u64,

@@ -1,4 +1,4 @@
-//! Large tables, names, and columns that are not there.
+//! Large tables, names, and missing columns.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +9,7 @@ use parquet::file::properties::WriterProperties;
 use super::super::tests::{aside, bytes, golden, listed, listed_by};
 use super::*;
 
-/// The bytes of the picture in a row: some are long, every tenth is the same.
+/// The bytes of the picture in a row: some are long, every tenth row has the same.
 fn picture(row: usize) -> Vec<u8> {
     match row % 10 {
         0 => vec![9; 50],
@@ -17,7 +17,7 @@ fn picture(row: usize) -> Vec<u8> {
     }
 }
 
-/// Four thousand rows in groups of 1,500, pages of a few.
+/// Four thousand rows in row groups of 1,500, with a few rows per page.
 fn table(path: &Path) {
     let rows = 4000;
     let pictures: Vec<Vec<u8>> = (0..rows).map(picture).collect();
@@ -50,7 +50,7 @@ fn rows_are_read_in_any_order_by_many_threads() {
     assert_eq!(aside(&met).len(), 10);
     assert_eq!((met[5].path.as_str(), met[5].label.as_deref()), ("000005", Some("2")));
     let member = |row: usize| met[row].content.clone().expect("a picture");
-    // from the end, across groups, back
+    // backwards, forwards and across row groups
     for row in [3999, 1, 1499, 1500, 3001, 0, 2999] {
         assert_eq!(bytes(&member(row)).expect("read"), picture(row), "{row}");
     }

@@ -1,4 +1,4 @@
-//! Headers that nobody should write, and bombs.
+//! Invalid headers, and decompression bombs.
 
 use std::io::Write;
 
@@ -96,7 +96,7 @@ fn faults_are_told_and_what_comes_before_them_is_taken() {
         let (_dir, path) = written("a.tar", &all);
         let met = listed(&path).expect(name);
         assert_eq!((paths(&met), aside(&met)), (vec!["a.jpg"], kinds), "{name}");
-        // the same through a stream
+        // the same archive as a stream
         let mut packed = zstd::Encoder::new(Vec::new(), 1).expect("an encoder");
         packed.write_all(&all.concat()).expect("packed");
         let (_dir, path) = written("a.tar.zst", &[packed.finish().expect("packed")]);
@@ -112,14 +112,14 @@ fn bombs_go_off_nowhere() {
         write(&mut packed);
         packed.finish().expect("packed")
     };
-    // two hundred thousand members in a file of a megabyte
+    // two hundred thousand members in a file of one megabyte
     let many = gz(&|packed| {
         let header = header(b"a.jpg", b"0\0", b'0');
         (0..200_000).for_each(|_| packed.write_all(&header).expect("packed"));
     });
     let (_dir, path) = written("many.tar.gz", &[many]);
     assert!(listed(&path).is_err_and(|text| text.contains("too many for its size")));
-    // a member of 300 MB of zeros, another behind it
+    // a member of 300 MB of zeros, followed by another one
     let zeros = vec![0; 1 << 20];
     let large = gz(&|packed| {
         packed.write_all(&header(b"zeros.bin", b"02300000000\0", b'0')).expect("packed");
@@ -131,7 +131,7 @@ fn bombs_go_off_nowhere() {
     let met = listed(&path).expect("listed");
     let picture = met.iter().find_map(|met| met.content.clone().ok()).expect("a picture");
     assert_eq!(bytes(&picture).expect("read"), b"1");
-    // one that claims more than any picture has
+    // a member that claims to be larger than any picture
     let (_dir, path) = written(
         "claim.tar.gz",
         &[gz(&|packed| {
@@ -145,7 +145,7 @@ fn bombs_go_off_nowhere() {
 fn other_compressions_are_named() {
     let (_dir, path) = written("a.tar", &[b"BZh91AY&SY".to_vec()]);
     assert!(listed(&path).is_err_and(|text| text.contains("only gzip and zstd")));
-    // a name with another ending than its contents
+    // a compressed archive with the extension of a plain one
     let mut packed = zstd::Encoder::new(Vec::new(), 1).expect("an encoder");
     packed.write_all(&[member("a.jpg", b"1", b'0'), vec![0; 1024]].concat()).expect("packed");
     let (_dir, path) = written("a.tar", &[packed.finish().expect("packed")]);

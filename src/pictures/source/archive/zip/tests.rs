@@ -1,4 +1,4 @@
-//! Zips whose directory does not tell the truth.
+//! Zips with a wrong directory.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use ::zip::write::SimpleFileOptions;
 use super::super::tests::{aside, bytes, listed};
 use super::*;
 
-/// A zip with one member of a thousand bytes, `a.jpg`, changed by `change`, and what is in it.
+/// Makes a zip with one member of a thousand bytes, `a.jpg`, lets `change` alter its bytes, and lists it.
 fn changed(method: CompressionMethod, change: impl FnOnce(&mut Vec<u8>, usize)) -> Result<Vec<Met>, String> {
     let mut zip = ZipWriter::new(io::Cursor::new(Vec::new()));
     zip.start_file("a.jpg", SimpleFileOptions::default().compression_method(method)).expect("started");
@@ -20,7 +20,7 @@ fn changed(method: CompressionMethod, change: impl FnOnce(&mut Vec<u8>, usize)) 
     let path = dir.path().join("a.zip");
     std::fs::write(&path, bytes).expect("written");
     let met = listed(&path)?;
-    // read while the file is there
+    // read before the file is deleted
     Ok(met
         .into_iter()
         .map(|met| Met { label: met.content.as_ref().ok().map(|member| read(member).into()), ..met })
@@ -50,7 +50,7 @@ fn members_are_read_or_named_by_their_fault() {
         assert!(told(changed(method, set(16, &[1, 2, 3, 4]))).contains("its checksum"));
         assert!(told(changed(method, |bytes, _| bytes[0] = b'X')).contains("leads to no member"));
     }
-    // bytes as they are, and as they are packed
+    // wrong sizes of stored and of deflated members
     assert_eq!(told(changed(CompressionMethod::Stored, set(24, &[0, 2, 0, 0]))), "damaged");
     assert!(told(changed(CompressionMethod::Deflated, set(24, &[0, 2, 0, 0]))).contains("more bytes"));
     assert!(told(changed(CompressionMethod::Deflated, set(24, &[0, 8, 0, 0]))).contains("fewer bytes"));
@@ -69,7 +69,7 @@ fn large_zips_and_programs_of_windows_are_read() {
         zip.write_all(name.as_bytes()).expect("written");
     }
     zip.finish().expect("finished");
-    // something may stand before a zip
+    // a zip may follow other bytes
     let plain = std::fs::read(&path).expect("read");
     std::fs::write(&path, [&b"#!/bin/sh\n"[..], &plain].concat()).expect("written");
     let met = listed(&path).expect("listed");
