@@ -1,7 +1,7 @@
-//! The table that Apple's Embedding Atlas opens: pictures with their place, their neighbours and their thumbnails.
+//! The table for Apple's Embedding Atlas: pictures with their coordinates, their neighbours and their thumbnails.
 //!
-//! Neighbours are a struct of two lists, and thumbnails a struct with bytes, as Hugging Face's datasets have them. The
-//! writer of polars is built without structs, so the parquet crate writes this table.
+//! Neighbours are a struct of two lists, and thumbnails a struct with bytes, as in Hugging Face's datasets. The table
+//! is written by the parquet crate, since polars is compiled without structs.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use super::features::{KEYS, Key};
 #[derive(Clone, Debug)]
 pub(crate) struct Row<'a> {
     pub(crate) key: &'a Key,
-    /// The class that the classifier names, and its probability.
+    /// The predicted class and its probability.
     pub(crate) predicted: Option<&'a (Option<String>, f64)>,
     /// The first two components.
     pub(crate) at: [f32; 2],
@@ -42,7 +42,7 @@ pub(crate) struct AtlasWriter<W: Write + Send> {
 }
 
 impl<W: Write + Send> AtlasWriter<W> {
-    /// Begins an atlas in `to`. Errors name `path`.
+    /// Starts an atlas in `to`. Errors name `path`.
     pub(crate) fn new(to: W, path: &Path, metadata: &[(String, String)]) -> Result<Self, IoError> {
         let noted = metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
         let properties = WriterProperties::builder()
@@ -60,7 +60,7 @@ impl<W: Write + Send> AtlasWriter<W> {
         self.file.write(&batch).and_then(|()| self.file.flush()).map_err(failed(&self.path))
     }
 
-    /// Ends the table with its footer.
+    /// Writes the footer, which completes the table.
     pub(crate) fn finish(self) -> Result<(), IoError> {
         self.file.close().map(|_| ()).map_err(failed(&self.path))
     }

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all, by a function that fills them; see [`featurize_nets::files::atomic`].
+//! Writes files atomically, through a function that fills them; see [`featurize_nets::files::atomic`].
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ pub use featurize_nets::files::atomic::{Draft as Sink, Synced, is_temporary};
 use super::{Digest, IoError};
 use featurize_nets::files::atomic;
 
-/// Writes `path` by `fill` and creates its folder. An error leaves no new file, and an older file stays as it was.
+/// Writes `path` by `fill` and creates its folder. After an error there is no new file, and an older file is unchanged.
 pub fn write<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Result<(), E>) -> Result<Digest, E> {
     write_noted(path, fill, |_, _| Ok(()))
 }
 
-/// Writes `path` by `fill`; `note` gets the hash and the size before the file gets its name.
+/// Writes `path` by `fill`; `note` gets the hash and the size before the file is renamed to `path`.
 pub fn write_noted<E: From<IoError>>(
     path: &Path,
     fill: impl FnOnce(&mut Sink) -> Result<(), E>,
@@ -23,8 +23,8 @@ pub fn write_noted<E: From<IoError>>(
     finish(Sink::create(path).map_err(IoError::from)?, fill, note)
 }
 
-/// Copies `from` to `path` if the copy has the hash `expected`, which is false otherwise; `note` is called before the
-/// copy gets its name.
+/// Copies `from` to `path` if the copy has the hash `expected`, and returns false otherwise; `note` is called before
+/// the copy is renamed to `path`.
 pub fn copy<E: From<IoError>>(
     from: &Path,
     path: &Path,
@@ -40,7 +40,7 @@ pub fn copy<E: From<IoError>>(
     Ok(true)
 }
 
-/// Replaces a file of the user's by `fill`; the new file has the permissions and the owner of the old one.
+/// Replaces a file of the user by `fill`; the new file has the permissions and the owner of the old one.
 pub(super) fn replace<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Result<(), E>) -> Result<(), E> {
     finish(Sink::replace(path).map_err(IoError::from)?, fill, |_, _| Ok(())).map(|_| ())
 }

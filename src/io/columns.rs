@@ -54,13 +54,13 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Reads the columns called `names`. A column that the table lacks is an error when it is asked for.
+    /// Reads the columns called `names`. The error for a missing column is returned when it is accessed.
     pub fn read(path: &Path, names: &[&str]) -> Result<Self, IoError> {
         let file = TableFile::open(path)?;
         file.read(0..file.groups(), names)
     }
 
-    /// A column of text or of words.
+    /// A column of text or of categories.
     pub fn texts(&self, name: &str) -> Result<Vec<Option<String>>, IoError> {
         self.each(name, &DataType::Utf8, |column| {
             let texts = column.as_string::<i32>();
@@ -68,7 +68,7 @@ impl Columns {
         })
     }
 
-    /// A column of truth values; null is false.
+    /// A column of booleans; null is false.
     pub fn flags(&self, name: &str) -> Result<Vec<bool>, IoError> {
         self.each(name, &DataType::Boolean, |column| {
             column.as_boolean().iter().map(|flag| flag.unwrap_or(false)).collect()
@@ -82,7 +82,7 @@ impl Columns {
         })
     }
 
-    /// A column of whole numbers.
+    /// A column of unsigned integers.
     pub fn counts(&self, name: &str) -> Result<Vec<Option<u64>>, IoError> {
         self.each(name, &DataType::UInt64, |column| column.as_primitive::<UInt64Type>().iter().collect())
     }

@@ -1,4 +1,4 @@
-//! Writes tables as CSV (RFC 4180); numbers have the fewest digits that give the same bits when they are read.
+//! Writes tables as CSV (RFC 4180); numbers have the fewest digits from which the same bits are read.
 
 use std::borrow::Cow;
 use std::io::Write;

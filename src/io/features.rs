@@ -72,12 +72,12 @@ impl FeatureFile {
         Ok((self.read_keys()?, self.read_features(None)?))
     }
 
-    /// The keys of a row group and its features, of which only those numbered by `keep` where it is given.
+    /// The keys of a row group and its features; `keep` selects columns, None selects all.
     pub fn read_group(&self, group: usize, keep: Option<&[usize]>) -> Result<(Vec<Key>, FeatureMatrix), IoError> {
         Ok((self.keys_in(group..group + 1)?, self.features_in(group..group + 1, keep)?))
     }
 
-    /// The features of all rows, of which only those numbered by `keep` where it is given.
+    /// The features of all rows; `keep` selects columns, None selects all.
     pub fn read_features(&self, keep: Option<&[usize]>) -> Result<FeatureMatrix, IoError> {
         self.features_in(0..self.groups(), keep)
     }
@@ -124,20 +124,20 @@ impl FeatureFile {
         Ok(keys)
     }
 
-    /// Numbers of the leaf columns that hold features.
+    /// Indices of the leaf columns that have features.
     fn features(&self) -> impl Iterator<Item = usize> {
         let leaves = self.table.footer().file_metadata().schema_descr().columns().iter().enumerate();
         let is_key = |name: &String| KEYS.contains(&name.as_str());
         leaves.filter(move |(_, leaf)| !leaf.path().parts().first().is_some_and(is_key)).map(|(i, _)| i)
     }
 
-    /// Width of the lists, where the features are one column of lists.
+    /// Width of the lists, if the features are one column of lists.
     fn list(&self) -> Option<usize> {
         let fields = self.table.fields().iter().find(|field| field.name() == ARRAY)?;
         if let DataType::FixedSizeList(_, width) = fields.data_type() { usize::try_from(*width).ok() } else { None }
     }
 
-    /// Name of feature `j`: its column's, or `features[j]` where all of them are one column.
+    /// Name of feature `j`: that of its column, or `features[j]` in a column of lists.
     pub fn name_of(&self, j: usize) -> String {
         let features = self.table.fields().iter().filter(|field| !KEYS.contains(&field.name().as_str()));
         let names: Vec<&str> = features.map(|field| field.name().as_str()).collect();
@@ -147,7 +147,7 @@ impl FeatureFile {
         }
     }
 
-    /// An error that names the first value that is NaN or infinite; `keep` numbers the features that `matrix` has.
+    /// Returns an error that names the first value that is NaN or infinite; `keep` has the column indices of `matrix`.
     pub fn check_finite(&self, keys: &[Key], matrix: &FeatureMatrix, keep: Option<&[usize]>) -> Result<(), IoError> {
         let Some(at) = matrix.as_slice().iter().position(|value| !value.is_finite()) else { return Ok(()) };
         let (row, column) = (at / matrix.cols(), at % matrix.cols());

@@ -1,9 +1,8 @@
 //! Files: atomic writes, outputs that the user names, Parquet, plain rows. Only this folder uses polars; arrow and
 //! parquet are also used where tables hold pictures, in `pictures/source`.
 //!
-//! polars writes every table: `writer` is the one place for it, for [`table::Table`] as for [`features`]. The parquet
-//! crate reads them: `reader` hands them over as record batches of arrow; features alone are read straight into the
-//! rows of a matrix.
+//! polars writes every table: only `writer` uses it, for [`table::Table`] and for [`features`]. The parquet crate reads
+//! tables: `reader` returns Arrow record batches; features are read directly into the rows of a matrix.
 
 pub(crate) mod atlas;
 pub mod atomic;
@@ -54,12 +53,12 @@ pub enum IoError {
 }
 
 impl IoError {
-    /// `path` is not the table that was expected.
+    /// The error that `path` is not the expected table.
     fn table(path: PathBuf, reason: String) -> IoError {
         IoError::Table { path, reason }
     }
 
-    /// `path` is no Parquet file.
+    /// The error that `path` is not a Parquet file.
     fn no_table(path: PathBuf, reason: String) -> IoError {
         IoError::NoTable { path, reason }
     }
@@ -74,13 +73,13 @@ impl IoError {
         |error| FileError::read(path)(error).into()
     }
 
-    /// For `map_err` where `path` is put into JSON.
+    /// For `map_err` while `path` is converted to or from JSON.
     pub fn json(path: &Path) -> impl Fn(serde_json::Error) -> IoError + '_ {
         |error| FileError::Json { path: path.to_path_buf(), error }.into()
     }
 }
 
-/// Reads `path` to its end and compares it with the hash that was noted when it was written.
+/// Reads `path` to its end and compares its hash with the one noted when it was written.
 pub fn check(path: &Path, written: &str) -> Result<(), IoError> {
     if digest(path)? == written { Ok(()) } else { Err(IoError::Damaged { path: path.to_path_buf() }) }
 }

@@ -1,4 +1,4 @@
-//! Writes an array in numpy's format NPY (NEP 1, version 1.0), row by row. `np.load(path, mmap_mode="r")` reads it.
+//! Writes an array in NumPy's NPY format (NEP 1, version 1.0), row by row. `np.load(path, mmap_mode="r")` reads it.
 
 use std::io::Write;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn header(rows: usize, width: usize, dtype: Dtype) -> Vec<u8> {
     header
 }
 
-/// Writes an array of `rows` × `width` values as a whole or not at all; `fill` must pass exactly `rows` rows.
+/// Writes an array of `rows` × `width` values atomically; `fill` must pass exactly `rows` rows.
 pub fn write<E: From<IoError>>(
     path: &Path,
     (rows, width): (usize, usize),

@@ -23,8 +23,8 @@ pub struct Preview {
     pub head: Vec<Vec<String>>,
 }
 
-/// Reads the first `rows` rows of `path`. A table with more columns than the two numbers of `ends` gives only so many
-/// of the first and of the last columns.
+/// Reads the first `rows` rows of `path`. If a table has at least two columns more than the sum of `ends`, only the
+/// first `ends[0]` and the last `ends[1]` columns are read.
 pub fn preview(path: &Path, rows: usize, ends: [usize; 2]) -> Result<Preview, IoError> {
     let table = Reader::open(path, IoError::no_table)?;
     let columns: Vec<(String, String)> =

@@ -1,4 +1,4 @@
-//! Files of ranges, which `int8` wants.
+//! Files with the activation ranges for `int8`.
 
 use std::path::Path;
 

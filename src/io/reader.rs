@@ -1,5 +1,5 @@
-//! Reading of Parquet: the one place where a table becomes record batches of arrow, which
-//! [`features`](super::features), [`columns`](super::columns) and [`preview`](super::preview) look into.
+//! Reads Parquet files as Arrow record batches, for [`features`](super::features), [`columns`](super::columns) and
+//! [`preview`](super::preview).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,14 +31,14 @@ pub(super) type ErrorKind = fn(PathBuf, String) -> IoError;
 pub(super) struct Part {
     /// The row groups.
     pub(super) groups: Range<usize>,
-    /// The numbers of the columns.
+    /// The indices of the columns.
     pub(super) columns: Vec<usize>,
-    /// The number of rows at most, of all where there is none.
+    /// The most rows to read; None reads all.
     pub(super) rows: Option<usize>,
 }
 
 impl Reader {
-    /// Opens `path` and reads its footer; `error` makes the errors of a file that is no such table.
+    /// Opens `path` and reads its footer; `error` makes the errors about this file.
     pub(super) fn open(path: &Path, error: ErrorKind) -> Result<Self, IoError> {
         let file = File::open(path).map_err(IoError::read(path))?;
         let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new());
@@ -69,13 +69,13 @@ impl Reader {
         self.footer.schema().fields()
     }
 
-    /// Returns the numbers of the columns that are called `wanted`.
+    /// Returns the indices of the columns whose names are `wanted`.
     pub(super) fn columns(&self, wanted: impl Fn(&str) -> bool) -> Vec<usize> {
         let fields = self.fields().iter().enumerate();
         fields.filter(|(_, field)| wanted(field.name())).map(|(i, _)| i).collect()
     }
 
-    /// The key-value metadata without the schema of arrow.
+    /// The key-value metadata without the Arrow schema.
     pub(super) fn metadata(&self) -> BTreeMap<String, String> {
         let pairs = self.footer().file_metadata().key_value_metadata().into_iter().flatten();
         let pairs = pairs.filter(|pair| pair.key != ARROW_SCHEMA_META_KEY);
@@ -95,13 +95,13 @@ impl Reader {
         reader.map(|batch| batch.map_err(|error| self.wrong(error))).collect()
     }
 
-    /// The column `name` of `batch` as `kind`, whichever type of that kind the writer chose.
+    /// The column `name` of `batch`, cast to the type `kind`.
     pub(super) fn column(&self, batch: &RecordBatch, name: &str, kind: &DataType) -> Result<ArrayRef, IoError> {
         let column = batch.column_by_name(name).ok_or_else(|| self.wrong(format!("it has no column `{name}`")))?;
         cast(column, kind).map_err(|error| self.wrong(error))
     }
 
-    /// The error of this file for `reason`.
+    /// The error of this file with `reason`.
     pub(super) fn wrong(&self, reason: impl ToString) -> IoError {
         (self.error)(self.path.clone(), reason.to_string())
     }

@@ -1,6 +1,6 @@
-//! A table that is too large for the memory, as plain rows on disk. Reading a row costs that row alone, while Parquet
-//! would read whole columns. The file has no name, so the system removes it when the process ends, however that
-//! happens.
+//! A table that is too large for the memory, as raw rows on disk. A single row can be read, while Parquet would read
+//! whole columns. The file is an unnamed temporary file, which the system deletes when the process ends, even if it is
+//! killed.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use super::IoError;
 use crate::table::{FeatureMatrix, Rows};
 
-/// A file of rows that is being written, row after row.
+/// A file of rows that is being written.
 #[derive(Debug)]
 pub struct RowWriter {
     file: BufWriter<File>,
@@ -34,7 +34,7 @@ impl RowWriter {
         Ok(Self { file: BufWriter::with_capacity(1 << 20, file), folder: folder.to_path_buf(), rows: 0, cols })
     }
 
-    /// Appends the rows of `matrix` that `wanted` numbers; panics where `matrix` has another number of columns.
+    /// Appends the rows of `matrix` with the indices `wanted`; panics if `matrix` has another number of columns.
     pub fn append_rows(&mut self, matrix: &FeatureMatrix, wanted: &[usize]) -> Result<(), IoError> {
         assert_eq!(matrix.cols(), self.cols, "{} columns beside {}", matrix.cols(), self.cols);
         for &row in wanted {
@@ -44,7 +44,7 @@ impl RowWriter {
         Ok(())
     }
 
-    /// Ends the writing; the rows can be read from now on.
+    /// Ends the writing and returns the rows for reading.
     pub fn finish(self) -> Result<RowFile, IoError> {
         let Self { file, folder, rows, cols } = self;
         let file = file.into_inner().map_err(|error| IoError::write(&folder)(error.into_error()))?;
@@ -66,7 +66,7 @@ impl Rows for RowFile {
         out.resize(first + wanted.len() * self.cols, 0.0);
         let mut slots: Vec<(usize, &mut [f32])> =
             wanted.iter().copied().zip(out[first..].chunks_exact_mut(self.cols.max(1))).collect();
-        // in the order of the file, so that a disk need not seek to and fro
+        // in the order of the file, to avoid seeks
         slots.sort_unstable_by_key(|(row, _)| *row);
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = None; // the row at the file's position

@@ -1,4 +1,4 @@
-//! JSON files that contain their own hash, so that a file with a flipped bit is recognised.
+//! JSON files that contain their own hash, so that damaged files are detected.
 //!
 //! The last key of the object is `blake3`, the hash of all bytes before it. A file without this key was written by a
 //! version that did not write hashes.
@@ -19,7 +19,7 @@ pub fn write(path: &Path, value: &impl Serialize) -> Result<Digest, IoError> {
     put(path, serde_json::to_vec_pretty(value))
 }
 
-/// Writes `value` on one line, for files that people do not read.
+/// Writes `value` on one line, for files that users do not read.
 pub fn write_compact(path: &Path, value: &impl Serialize) -> Result<Digest, IoError> {
     put(path, serde_json::to_vec(value))
 }
@@ -43,7 +43,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, IoError> {
         .map_err(|error| IoError::Table { path: path.to_path_buf(), reason: error.to_string() })
 }
 
-/// Whether the hash is that of other bytes. A hash that is damaged itself says nothing about the bytes before it.
+/// Whether the hash at the end of the file is not that of the bytes before it; false for a file without such an end.
 fn is_broken(text: &[u8]) -> bool {
     let end = BEFORE.len() + DIGITS + AFTER.len();
     let Some((body, seal)) = text.len().checked_sub(end).map(|at| text.split_at(at)) else { return false };

@@ -1,4 +1,4 @@
-//! Tables as columns of polars, from which `Writer` makes a file of one row group.
+//! Tables as columns of polars, which a `Writer` writes as a file with one row group.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use super::writer::Writer;
 use super::{Digest, IoError, atomic};
 use crate::table::FeatureMatrix;
 
-/// Key of a field's metadata by which polars knows the words of an `Enum`.
+/// Key of a field's metadata in which polars keeps the categories of an `Enum`.
 const ENUM_WORDS: &str = "_PL_ENUM_VALUES2";
 
-/// A table in the making, column after column, each of the same number of rows.
+/// A table that is built column by column, all with the same number of rows.
 #[derive(Debug)]
 pub struct Table {
     rows: usize,
@@ -43,14 +43,14 @@ impl Table {
             .category(split, &splits, keys.iter().map(|key| key.split.as_deref()))
     }
 
-    /// Adds text, null where there is none.
+    /// Adds a column of text; missing values are null.
     pub fn text<'a>(self, name: &str, values: impl Iterator<Item = Option<&'a str>>) -> Self {
         let values: Vec<Option<&str>> = values.collect();
         self.push(Field::new(name, Kind::Utf8, true), Series::new(name.into(), values))
     }
 
-    /// Adds a column whose values are among `words`, null where there is none. Readers that know categoricals see one
-    /// with these words in this order.
+    /// Adds a column with values among `words`; missing values are null. Readers that support categoricals get these
+    /// categories in this order.
     pub fn category<'a>(mut self, name: &str, words: &[String], values: impl Iterator<Item = Option<&'a str>>) -> Self {
         let values: Vec<Option<&str>> = values.collect();
         let text = Series::new(name.into(), values);
@@ -65,28 +65,28 @@ impl Table {
         }
     }
 
-    /// Adds whole numbers, null where there is none.
+    /// Adds a column of unsigned integers; missing values are null.
     pub fn counts(self, name: &str, values: impl Iterator<Item = Option<u64>>) -> Self {
         let values: Vec<Option<u64>> = values.collect();
         self.push(Field::new(name, Kind::UInt64, true), Series::new(name.into(), values))
     }
 
-    /// Adds f32.
+    /// Adds a column of f32.
     pub fn floats(self, name: &str, values: Vec<f32>) -> Self {
         self.push(Field::new(name, Kind::Float32, true), Series::new(name.into(), values))
     }
 
-    /// Adds f64.
+    /// Adds a column of f64.
     pub fn reals(self, name: &str, values: Vec<f64>) -> Self {
         self.push(Field::new(name, Kind::Float64, true), Series::new(name.into(), values))
     }
 
-    /// Adds truth values.
+    /// Adds a column of booleans.
     pub fn flags(self, name: &str, values: Vec<bool>) -> Self {
         self.push(Field::new(name, Kind::Boolean, true), Series::new(name.into(), values))
     }
 
-    /// Adds every column of `matrix` as a column of its own.
+    /// Adds every column of `matrix`.
     pub fn wide(self, names: &[String], matrix: &FeatureMatrix) -> Self {
         let columns = transpose(matrix);
         names.iter().zip(columns).fold(self, |table, (name, values)| table.floats(name, values))
@@ -98,7 +98,7 @@ impl Table {
         self
     }
 
-    /// Types of the columns, as readers of arrow see them.
+    /// The fields of the columns, for readers that use Arrow.
     pub(super) fn fields(&self) -> &[Field] {
         &self.fields
     }
@@ -108,7 +108,7 @@ impl Table {
         &self.columns
     }
 
-    /// The columns; an error where one of them has another number of rows, or a value that is none of its words.
+    /// The columns; an error if one of them has another number of rows, or a value that is not among its categories.
     pub(super) fn into_columns(self) -> PolarsResult<Vec<Series>> {
         if let Some(error) = self.error {
             return Err(error);
@@ -122,7 +122,7 @@ impl Table {
         }
     }
 
-    /// Writes the table to `path`, whole or not at all.
+    /// Writes the table to `path`, atomically.
     pub fn write(self, path: &Path, metadata: &[(String, String)]) -> Result<Digest, IoError> {
         atomic::write(path, |file| self.encode(path, metadata, file))
     }
@@ -140,7 +140,7 @@ impl Table {
     }
 }
 
-/// A dictionary of text that polars reads as an `Enum` by its metadata: `<bytes>;<word>` for one word after the other.
+/// A dictionary of text that polars reads as an `Enum` because of its metadata: `<bytes>;<word>` for each category.
 fn category_field(name: &str, words: &[String]) -> Field {
     let index = match words.len() {
         0..=255 => Kind::UInt8,
@@ -152,7 +152,7 @@ fn category_field(name: &str, words: &[String]) -> Field {
     Field::new(name, Kind::Dictionary(Box::new(index), Box::new(Kind::Utf8)), true).with_metadata(metadata)
 }
 
-/// Row-major → one vector a column, in tiles that stay in the cache.
+/// Converts row-major values to one vector per column, in tiles that fit into the cache.
 fn transpose(matrix: &FeatureMatrix) -> Vec<Vec<f32>> {
     const TILE: usize = 32;
     let (rows, cols) = (matrix.rows(), matrix.cols());

@@ -1,4 +1,4 @@
-//! Fitted models on disk: named tensors in safetensors, readable from every language.
+//! Fitted models on disk: named tensors in the safetensors format.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,8 +10,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::{Digest, IoError, atomic};
 
-/// Values that are converted to bytes, or back, at a time: a tensor may fill much of the memory, so no copy of it is
-/// made.
+/// Values that are converted to or from bytes at a time, since a tensor may be too large for a second copy in memory.
 const PIECE: usize = 1 << 16;
 /// The length of the header is a multiple of this number of bytes.
 const ALIGN: usize = 8;
@@ -31,7 +30,7 @@ impl<'a> Tensor<'a> {
     }
 }
 
-/// The numbers of a tensor, row-major.
+/// The values of a tensor, row-major.
 #[derive(Clone, Copy, Debug)]
 pub enum Values<'a> {
     F32(&'a [f32]),
@@ -54,7 +53,7 @@ impl Values<'_> {
     }
 }
 
-/// The tensors of a file. f32 and f64 are kept apart, so that every value comes back bit for bit.
+/// The tensors of a file. f32 and f64 are kept apart, so that every value is read bit for bit.
 #[derive(Debug, Default)]
 pub struct Tensors {
     path: std::path::PathBuf,
@@ -63,7 +62,7 @@ pub struct Tensors {
     shapes: BTreeMap<String, Vec<usize>>,
 }
 
-/// Writes the bytes that `safetensors::serialize` gives, but never holds all of them in memory.
+/// Writes the same bytes as `safetensors::serialize`, without holding all of them in memory.
 pub fn write(path: &Path, tensors: &[Tensor]) -> Result<Digest, IoError> {
     let wrong = |reason: String| IoError::WriteTable { path: path.to_path_buf(), reason };
     let mut tensors: Vec<&Tensor> = tensors.iter().collect();
@@ -129,7 +128,7 @@ impl Tensors {
         let length = file.metadata().map_err(IoError::read(path))?.len();
         let header = header(&mut file, length).map_err(&wrong)?;
         let mut all = Tensors { path: path.to_path_buf(), ..Self::default() };
-        // in the order of the file, where one tensor follows the other without a gap
+        // in the order of the file, where tensors follow one another without gaps
         for name in header.offset_keys() {
             let Some(TensorInfo { dtype, shape, .. }) = header.info(&name) else { continue };
             let count = shape.iter().product();
@@ -159,13 +158,13 @@ impl Tensors {
         self.f64s.remove(name).ok_or_else(|| self.missing(name))
     }
 
-    /// Takes an f64 tensor of one value.
+    /// Takes the value of an f64 tensor with a single value.
     pub fn f64(&mut self, name: &str) -> Result<f64, IoError> {
         let values = self.f64s(name)?;
         values.first().copied().ok_or_else(|| self.missing(name))
     }
 
-    /// Shape of a tensor, if it is there.
+    /// The shape of a tensor, if it exists.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.shapes.get(name).map(Vec::as_slice)
     }
@@ -175,7 +174,7 @@ impl Tensors {
     }
 }
 
-/// The header of a file of `length` bytes; the tensors fill the rest of the file, or it is an error.
+/// Reads the header of a file of `length` bytes; an error if the tensors do not fill the rest of the file.
 fn header(file: &mut File, length: u64) -> Result<Metadata, String> {
     let mut size = [0; ALIGN];
     let cut = || "it is cut off".to_string();
@@ -206,7 +205,7 @@ mod tests {
     fn the_file_is_that_of_the_library_and_comes_back_to_the_bit() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("t.safetensors");
-        // more values than a piece, and no multiple of it
+        // more values than a piece, and not a multiple of it
         let x: Vec<f32> = (0..3 * 50_001).map(|i| (i as f32).sin()).collect();
         let (y, none): (Vec<f64>, [f64; 0]) = ((0..70_000).map(f64::from).collect(), []);
         let tensors = [
@@ -252,7 +251,7 @@ mod tests {
         let mut far = whole.clone();
         far[..8].copy_from_slice(&u64::MAX.to_le_bytes());
         assert!(told(&far).contains("cut off"));
-        // shapes of more values than the file has
+        // a shape with more values than the file has
         for (from, to) in [("[2,2]", "[2,3]"), ("[2,2]", "[9,9]")] {
             let text = String::from_utf8_lossy(&whole[8..whole.len() - 16]).replace(from, to);
             assert!(told(&[&whole[..8], text.as_bytes(), &whole[whole.len() - 16..]].concat()).contains("header"));

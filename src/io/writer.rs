@@ -1,15 +1,15 @@
-//! Writing of Parquet by polars: the one place where a table becomes a file, row group after row group. Everything is
-//! compressed by zstd and has no statistics, which would double the footer of a wide table.
+//! Writes Parquet with polars, row group after row group; every table is written here. Everything is compressed by zstd
+//! and has no statistics, which would double the footer of a wide table.
 //!
-//! `polars::prelude::ParquetWriter` takes a frame. A frame of 100,352 features costs 1 GB beside its rows, looks in
-//! each column for a dictionary, makes every column nullable, and has no f16 without the feature `dtype-f16`, which all
-//! of polars is compiled for. The writer below it (`polars_parquet::write::FileWriter`) takes an iterator of columns
-//! instead, so that memory holds the rows and the few columns that are being encoded. [`features`](super::features)
-//! gives the numbers that were measured.
+//! `polars::prelude::ParquetWriter` takes a data frame. A frame of 100,352 features needs 1 GB besides its rows, looks
+//! for a dictionary in each column, makes every column nullable, and has no f16 without the feature `dtype-f16`, which
+//! would be compiled into all of polars. The lower-level writer (`polars_parquet::write::FileWriter`) takes an iterator
+//! of columns instead, so that memory holds the rows and the few columns that are being encoded.
+//! [`features`](super::features) has the measurements.
 //!
-//! polars would note in the file that text is a string view, a type that pyarrow before 15 and other readers do not
-//! know. The bytes are the same, so the schema of arrow in the file says plain text; categories keep the words that
-//! polars reads them by.
+//! polars would store text with the Arrow type string view, which pyarrow before 15 and other readers do not support.
+//! The bytes are the same, so the Arrow schema in the file says plain text; categories keep the metadata from which
+//! polars reads them.
 
 use std::io::Write;
 use std::path::Path;
@@ -33,18 +33,18 @@ use super::table::Table;
 pub(crate) struct Writer<'a, W: Write> {
     file: FileWriter<W>,
     path: &'a Path,
-    /// Number of columns before the features.
+    /// The number of columns before the features.
     columns: usize,
     features: Option<Format<'a>>,
     metadata: Vec<KeyValue>,
 }
 
-/// A column chunk: its pages, compressed one after the other as the file takes them.
+/// A column chunk: its pages, compressed one by one while they are written.
 pub(super) type Column<'a> = DynStreamingIterator<'a, CompressedPage, PolarsError>;
 
 impl<'a, W: Write> Writer<'a, W> {
-    /// Begins a table in `to` that has columns like those of `table`, of which no rows are written, and behind them
-    /// `features`. Errors name `path`.
+    /// Starts a table in `to` with the columns of `table` (without its rows), followed by `features`. Errors name
+    /// `path`.
     pub(crate) fn new(
         to: W,
         path: &'a Path,
@@ -63,7 +63,7 @@ impl<'a, W: Write> Writer<'a, W> {
         Ok(Self { file, path, columns: table.columns().len(), features, metadata })
     }
 
-    /// Appends a row group of these columns and, in a table with features, these features; nothing where there are no
+    /// Appends a row group of these columns and, in a table with features, these features; does nothing if there are no
     /// rows.
     pub(crate) fn append(&mut self, table: Table, rows: &[&[f32]]) -> Result<(), IoError> {
         let (count, failed) = (table.rows(), failed(self.path));
@@ -75,7 +75,7 @@ impl<'a, W: Write> Writer<'a, W> {
             return Err(IoError::WriteTable { path: self.path.to_path_buf(), reason });
         }
         let columns = table.into_columns().map_err(&failed)?;
-        // polars would leave the columns out for which there is nothing
+        // polars would drop columns without values
         if columns.len() != self.columns {
             let reason = format!("{} columns for the {} of the table", columns.len(), self.columns);
             return Err(IoError::WriteTable { path: self.path.to_path_buf(), reason });
@@ -93,12 +93,12 @@ impl<'a, W: Write> Writer<'a, W> {
         self.file.write(count as u64, DynIter::new(columns.chain(features))).map_err(failed)
     }
 
-    /// Adds to the metadata what is known only now.
+    /// Adds an entry to the metadata that was not known at the start.
     pub(crate) fn note(&mut self, key: &str, value: String) {
         self.metadata.push(KeyValue { key: key.to_string(), value: Some(value) });
     }
 
-    /// Ends the table with its footer.
+    /// Writes the footer, which completes the table.
     pub(crate) fn finish(mut self) -> Result<(), IoError> {
         self.file.end(Some(self.metadata)).map(|_| ()).map_err(failed(self.path))
     }
@@ -116,29 +116,29 @@ fn field(column: &Series) -> Field {
     column.field().to_arrow(CompatLevel::newest())
 }
 
-/// The pages of an array, encoded and compressed; `field` is the array's column.
+/// Encodes and compresses the pages of an array; `field` is the field of its column.
 pub(super) fn pages(
     array: Box<dyn Array>,
     field: &Field,
     encoding: Encoding,
     compression: CompressionOptions,
 ) -> PolarsResult<Vec<CompressedPage>> {
-    // one leaf: no column is a struct
+    // a single leaf, since no column is a struct
     let leaves = array_to_columns(array, to_parquet_type(field)?, options(compression), &[encoding])?;
     leaves.into_iter().flatten().map(|page| Ok(compress(page?, Vec::new(), compression)?)).collect()
 }
 
-/// A column chunk of pages that are there.
+/// A column chunk of finished pages.
 pub(super) fn chunk<'a>(pages: Vec<CompressedPage>) -> Column<'a> {
     stream(pages.into_iter().map(Ok))
 }
 
-/// A column chunk of pages that are made as the file takes them.
+/// A column chunk of pages that are made while they are written.
 pub(super) fn stream<'a>(pages: impl Iterator<Item = PolarsResult<CompressedPage>> + Send + Sync + 'a) -> Column<'a> {
     DynStreamingIterator::new(Stream { pages, current: None })
 }
 
-/// Lends one page after the other, as polars asks for them.
+/// Lends one page after the other, as polars requires.
 struct Stream<I> {
     pages: I,
     current: Option<CompressedPage>,

@@ -2,8 +2,8 @@
 //! network was trained with.
 //!
 //! ```text
-//! file ──> Extractor (decode ▸ recipe ▸ forward ▸ pool) ─┬─> kept columns ──> scale, PCA ──> MLP    `predict`: of a run
-//!                                                        └─> softmax                      `classify`: of the network
+//! file ──> Extractor (decode ▸ recipe ▸ forward ▸ pool) ─┬─> kept columns ──> scale, PCA ──> MLP   `predict`: of a run
+//!                                                        └─> softmax                     `classify`: of the network
 //! ```
 //!
 //! Every step is the same as in the stages and independent of other pictures in the batch: a run's own pictures get the

@@ -132,7 +132,7 @@ pub struct Entry<'a> {
 /// An open picture.
 #[derive(Debug)]
 pub struct Opened<'a> {
-    /// The expected number of bytes; the reader notices another one.
+    /// The expected number of bytes; the reader notices a different one.
     pub length: u64,
     pub bytes: Bytes<'a>,
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::stage::StageId;
 
-/// The names of the report's charts, under which their files lie in `figures/`.
+/// The names of the report's charts, which are also the names of their files in `figures/`.
 pub const CHARTS: [&str; 9] = [
     "network",
     "confusion_matrix",
@@ -35,11 +35,11 @@ pub const STORE: [&str; 6] =
     ["lock", "owner.json", "listing.parquet", "ranges.safetensors", "tables.json", "workers.json"];
 /// The folders in a run folder that users see.
 const FOLDERS: [&str; 3] = ["classifier", "features", "figures"];
-/// The digits in the names of feature tables, and those where there are more tables than these can number.
+/// The digits in the numbers of feature tables, and the digits if there are more tables than five digits can number.
 const DIGITS: usize = 5;
 const MANY_DIGITS: usize = 7;
 const FEW_PARTS: usize = 100_000;
-/// The names of everything that a run can fit.
+/// The kinds of files with fitted parts.
 const FITTED: [&str; 8] = ["ranges", "scale", "pca", "svd", "mlp", "logistic", "knn", "novelty"];
 
 /// The folder of a run.
@@ -48,7 +48,7 @@ pub struct RunDir {
     root: PathBuf,
 }
 
-/// Files and folders of a run, each with the folder that it lies in.
+/// Methods that return the paths of files and folders, each with its parent folder.
 macro_rules! places {
     ($($(#[$doc:meta])* $name:ident = $folder:ident / $file:literal;)*) => {
         impl RunDir {$(
@@ -61,7 +61,7 @@ macro_rules! places {
 }
 
 places! {
-    /// The manifest, a row for every file that was met: path, label, split, bytes, width, height, status, error.
+    /// The manifest, with a row for every file found: path, label, split, bytes, width, height, status, error.
     manifest = root / "manifest.parquet";
     /// The folder of the feature tables.
     features = root / "features";
@@ -73,22 +73,22 @@ places! {
     reduced = root / "reduced.parquet";
     /// The table with path, label, split, predicted class, confidence and the probability of each class.
     predictions = root / "predictions.parquet";
-    /// The folder of everything that was fitted, which `predict` needs.
+    /// The folder of all fitted parts, which `predict` needs.
     classifier = root / "classifier";
-    /// The table of all columns: mean, variance and score over the train split, whether the column was kept, and why
-    /// not.
+    /// The table of all columns: mean, variance and score over the train split, whether the column was kept, and the
+    /// rule that dropped it.
     columns = classifier / "columns.parquet";
-    /// The ranges of the network's values, by which `int8` chose its scales.
+    /// The ranges of the network's activations, from which `int8` computes its scales.
     ranges = classifier / "ranges.safetensors";
-    /// The train rows that tell how far a picture is from what was learnt.
+    /// The train rows for the distance of a picture from the training data.
     novelty = classifier / "novelty.safetensors";
-    /// The card that says what the tensors mean: classes, model, weights, recipe.
+    /// The card that describes the tensors: classes, model, weights, recipe.
     card = classifier / "classifier.json";
     /// The metrics: accuracy, scores of each class, confusion matrix, loss curve.
     metrics = root / "metrics.json";
-    /// The table of copies, labels in doubt and outliers, which `compare` finds by the neighbours of each picture.
+    /// The table of copies, labels in doubt and outliers, which `compare` finds from the neighbours of each picture.
     quality = root / "quality.parquet";
-    /// The labels of all pictures, those in doubt first, as a table that `input.split` reads.
+    /// The labels of all pictures, doubtful ones first, as a table that `input.split` reads.
     relabel = root / "relabel.csv";
     /// The table for Embedding Atlas: components, neighbours and thumbnails.
     atlas = root / "atlas.parquet";
@@ -98,21 +98,21 @@ places! {
     report = root / "report.html";
     /// The description of the run: versions, configuration, fingerprints, device, timings.
     run_json = root / "run.json";
-    /// The folder of the files that resuming needs; users need not look into it.
+    /// The folder of the files for resuming; users need not look into it.
     store = root / ".store";
     /// The lock file.
     lock = store / "lock";
     /// The folder of the outcomes of each shard.
     shards = store / "shards";
-    /// The pictures that the run was listed with, in the order of the shards.
+    /// The listed pictures, in the order of the shards.
     listing = store / "listing.parquet";
-    /// The description of the feature tables that have their numbers.
+    /// The list of the feature tables that have numbers.
     tables = store / "tables.json";
-    /// The description of the processes that compute shards for this run on other machines.
+    /// The maker that the first worker of the run has noted: version, device and kernels.
     workers = store / "workers.json";
     /// The file that says which pipeline the folder belongs to and which files its run may write.
     owner = store / "owner.json";
-    /// The ranges of `int8` as soon as they are found, for workers and for the next start.
+    /// The ranges of `int8` once they are found, for workers and for the next start.
     found_ranges = store / "ranges.safetensors";
 }
 
@@ -127,19 +127,19 @@ impl RunDir {
         &self.root
     }
 
-    /// The feature table of shard `i` among `of` shards. All of them have as many digits, so that names sort as numbers
-    /// do.
+    /// The path of the feature table of shard `i` among `of` shards. All numbers have the same number of digits, so
+    /// that sorted names are in numeric order.
     pub fn shard(&self, i: usize, of: usize) -> PathBuf {
         let digits = if of > FEW_PARTS { MANY_DIGITS } else { DIGITS };
         self.features().join(format!("part-{i:0digits$}.parquet"))
     }
 
-    /// The feature tables that are there, in the order of their numbers.
+    /// The existing feature tables, in the order of their numbers.
     pub fn parts(&self) -> Vec<PathBuf> {
         self.own_files(&self.features())
     }
 
-    /// The fitted reduction (`pca`, `svd` or `scale`) or classifier (`mlp`, `logistic` or `knn`).
+    /// The file of a fitted reduction (`pca`, `svd` or `scale`) or classifier (`mlp`, `logistic` or `knn`).
     pub fn fitted(&self, kind: &str) -> PathBuf {
         self.classifier().join(format!("{kind}.safetensors"))
     }
@@ -154,12 +154,12 @@ impl RunDir {
         self.shards().join(format!("{id}.commit"))
     }
 
-    /// The outcome of each picture of a shard.
+    /// The record of a shard, with the outcome of each picture.
     pub fn outcomes(&self, id: &str) -> PathBuf {
         self.shards().join(format!("{id}.json"))
     }
 
-    /// The temporary name of a feature table that gets another number.
+    /// The temporary name of a feature table until it has its number.
     pub fn moving(&self, id: &str) -> PathBuf {
         self.shards().join(format!("{id}.parquet"))
     }
@@ -174,7 +174,7 @@ impl RunDir {
         path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy().replace('\\', "/")
     }
 
-    /// Returns the first symbolic link on the path from the run folder to the file `name`, which may itself be the
+    /// Returns the first symbolic link on the path from the run folder to the file `name`; the file itself may be the
     /// link.
     pub fn link_to(&self, name: &str) -> Option<PathBuf> {
         let below = Path::new(name).ancestors().filter(|above| !above.as_os_str().is_empty());
@@ -182,8 +182,8 @@ impl RunDir {
         links.last()
     }
 
-    /// Returns the file `name` if a record that names it may have it deleted: it is a name that a run can write and a
-    /// regular file, and no link leads to it.
+    /// Returns the file `name` if a record that names it allows to delete it: a run can write this name, it is a
+    /// regular file, and no symbolic link is on its path.
     pub fn own_file(&self, name: &str) -> Option<PathBuf> {
         let path = self.root.join(name);
         (is_own(name) && self.link_to(name).is_none() && path.is_file()).then_some(path)
@@ -223,8 +223,8 @@ pub fn is_own(name: &str) -> bool {
     }
 }
 
-/// Whether a name is `part-00000` and so on, as [`RunDir::shard`] writes it, or as versions before wrote the numbers
-/// from 100,000 on.
+/// Whether a name is `part-00000` and so on, as [`RunDir::shard`] or an earlier version (for numbers from 100,000 on)
+/// writes it.
 fn is_part(stem: &str) -> bool {
     let Some(digits) = stem.strip_prefix("part-") else { return false };
     let Ok(number) = digits.parse::<usize>() else { return false };

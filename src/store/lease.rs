@@ -1,9 +1,9 @@
-//! The content of the lock file: which process holds the run folder, and when it last gave a sign of life.
+//! The content of the lock file: the process that holds the run folder, and the time of its last heartbeat.
 //!
-//! The lock of the system ends with its process, and on one machine it says everything. Network file systems keep such
-//! locks badly: some ignore them, some keep those of a machine that is gone. The holder therefore also writes its name
-//! into the file and writes it again every few seconds. All times are those of the file system, so that clocks need not
-//! agree.
+//! The operating system's lock ends with its process, and suffices on a single machine. Network file systems are
+//! unreliable: some ignore locks, some keep those of a machine that is gone. Therefore the holder also writes its name
+//! into the file and repeats this every few seconds. All times are those of the file system, so that the machines'
+//! clocks need not agree.
 
 use std::fmt;
 use std::fs::File;
@@ -17,22 +17,22 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use serde::{Deserialize, Serialize};
 
-/// The time between two signs of life.
+/// The time between two heartbeats.
 const BEAT: Duration = Duration::from_secs(5);
-/// The silence after which a holder on another machine counts as dead.
+/// The time without a heartbeat after which a holder on another machine counts as dead.
 pub const SILENCE: Duration = Duration::from_secs(30);
 
 /// A process that holds a run folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     host: String,
-    /// Tells machines apart that bear one name, and two starts of one machine.
+    /// Distinguishes machines with the same name, and different boots of one machine.
     machine: String,
     process: u32,
 }
 
 impl Holder {
-    /// This process.
+    /// The holder for this process.
     pub fn this() -> Self {
         let line = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_string());
         let named = || ["HOSTNAME", "COMPUTERNAME"].iter().find_map(|name| std::env::var(name).ok());
@@ -41,17 +41,17 @@ impl Holder {
         Self { host, machine, process: std::process::id() }
     }
 
-    /// Reads the holder from a lock file; none where nobody holds it.
+    /// Reads the holder from a lock file; none if no process holds it.
     pub fn read(path: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(path).ok()?).ok()
     }
 
-    /// Whether both run on the same start of the same machine.
+    /// Whether both run on the same machine since the same boot.
     pub fn is_beside(&self, other: &Self) -> bool {
         self.machine == other.machine
     }
 
-    /// Writes the holder into the lock file, in place: the lock of the system belongs to this file.
+    /// Writes the holder into the lock file without replacing the file, since the system's lock belongs to it.
     pub fn write(&self, mut file: &File) -> io::Result<()> {
         let text = serde_json::to_vec(self)?;
         file.rewind()?;
@@ -67,13 +67,13 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The time since the file `path` was written, by the clock of its file system.
+/// The time since the file `path` was written, by the file system's clock.
 pub fn age(path: &Path) -> io::Result<Duration> {
     let now = tempfile::tempfile_in(path.parent().unwrap_or(Path::new(".")))?.metadata()?.modified()?;
     Ok(now.duration_since(std::fs::metadata(path)?.modified()?).unwrap_or_default())
 }
 
-/// A thread that gives signs of life until it is dropped, or until another process has taken the lock file over.
+/// A thread that writes heartbeats until it is dropped, or until another process has taken over the lock file.
 #[derive(Debug)]
 pub struct Heart {
     lost: Arc<AtomicBool>,
@@ -93,17 +93,17 @@ impl Heart {
                     raised.store(true, Ordering::Relaxed);
                     return;
                 }
-                // a disk that is full or away for a moment is told by whatever else writes to it
+                // errors of a full or missing disk are ignored here; other writes report them
                 holder.write(&file).ok();
             }
-            // nobody holds the folder any more
+            // an empty file means that no process holds the folder
             file.set_len(0).ok();
         };
         let thread = std::thread::Builder::new().name("lease".into()).spawn(beat)?;
         Ok(Self { lost, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Whether another process holds the folder by now: this one was silent for too long.
+    /// Whether another process holds the folder now, since this one wrote no heartbeat for too long.
     pub fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
     }

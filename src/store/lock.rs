@@ -1,5 +1,5 @@
-//! The lock by which only one process at a time works in a run folder: the lock of the system, and a lease for machines
-//! that do not see it.
+//! The lock that allows only one process at a time to work in a run folder: the operating system's lock, and a lease
+//! for file systems on which that is unreliable.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind};
@@ -11,29 +11,29 @@ use super::lease::{Heart, Holder, SILENCE, age};
 use super::{Owner, RunDir, StoreError};
 use crate::io::{IoError, atomic};
 
-/// The time that a start waits: a killed process holds its lock until the system has freed its memory.
+/// The time that a start waits for the lock: a killed process holds it until the system has freed its memory.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// The time after which two processes that took over the same lease have both written their names.
 const SETTLING: Duration = Duration::from_secs(1);
-/// The age at which a temporary file among the shards counts as left behind: the program writes a table within minutes.
+/// The age at which a temporary file among the shards counts as abandoned: writing a table takes minutes at most.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// The lock of a run folder. The system releases it when the process dies; where it does not, it expires.
+/// The lock of a run folder. The system releases it when the process dies; if the system does not, the lease expires.
 #[derive(Debug)]
 pub struct Lock {
-    /// None where nothing can be written. It ends before the file is closed, which releases the lock of the system.
+    /// None if nothing can be written. It is dropped before the file, whose closing releases the system's lock.
     heart: Option<Heart>,
     _file: Option<File>,
     dir: RunDir,
-    /// The folders and the lock file, as far as this process created them.
+    /// The folders and the lock file that this process created.
     created: Vec<PathBuf>,
-    /// The error that says why nothing can be written to the folder.
+    /// The error that prevents writing to the folder.
     read_only: Option<Error>,
 }
 
 impl Lock {
-    /// Creates the folder, takes the lock and removes the temporary files of a killed run. A run in a folder that
-    /// cannot be written to may still be read, see [`writable`](Self::writable).
+    /// Creates the folder, takes the lock and removes the temporary files of a killed run. A run in a read-only folder
+    /// can still be read, see [`writable`](Self::writable).
     pub fn take(dir: &RunDir) -> Result<Self, StoreError> {
         if let Some(link) = dir.link_to(".store/shards") {
             return Err(StoreError::Foreign(vec![link]));
@@ -70,8 +70,8 @@ impl Lock {
     }
 }
 
-/// Waits for the lock of the system. True when this process has it, false when the file system has no locks, or keeps
-/// one of a machine that is gone.
+/// Waits for the system's lock. True if this process has it; false if the file system has no locks, or keeps the lock
+/// of a machine that is gone.
 fn wait(file: &File, dir: &RunDir) -> Result<bool, StoreError> {
     let start = Instant::now();
     loop {
@@ -81,7 +81,7 @@ fn wait(file: &File, dir: &RunDir) -> Result<bool, StoreError> {
                 thread::sleep(Duration::from_millis(20));
             }
             Err(TryLockError::WouldBlock) => match Holder::read(&dir.lock()) {
-                // a process beside this one lives, even where it is silent
+                // a holder on this machine is alive, even without a heartbeat
                 Some(holder) if !holder.is_beside(&Holder::this()) && is_silent(dir) => return Ok(false),
                 _ => return Err(locked(dir)),
             },
@@ -91,8 +91,8 @@ fn wait(file: &File, dir: &RunDir) -> Result<bool, StoreError> {
     }
 }
 
-/// Writes this process into the lock file. A holder whose lock this process cannot see is left alone until it is
-/// silent.
+/// Writes this process into the lock file. A holder whose system lock this process cannot see keeps the folder until
+/// its heartbeat has stopped.
 fn lease(file: &File, is_locked: bool, dir: &RunDir) -> Result<Heart, StoreError> {
     let path = dir.lock();
     let failed = |error| StoreError::from(IoError::write(&path)(error));
@@ -111,12 +111,12 @@ fn lease(file: &File, is_locked: bool, dir: &RunDir) -> Result<Heart, StoreError
     Heart::start(path.clone(), file.try_clone().map_err(failed)?, this).map_err(failed)
 }
 
-/// Whether the holder has given no sign of life for so long that it counts as dead.
+/// Whether the last heartbeat is so old that the holder counts as dead.
 fn is_silent(dir: &RunDir) -> bool {
     age(&dir.lock()).is_ok_and(|age| age >= SILENCE)
 }
 
-/// The error that says who is at work in the folder.
+/// The error that names the process which holds the folder.
 fn locked(dir: &RunDir) -> StoreError {
     let holder = Holder::read(&dir.lock()).map_or_else(String::new, |holder| {
         let seconds = age(&dir.lock()).unwrap_or_default().as_secs();
@@ -168,9 +168,9 @@ fn is_at(_: &File, _: &Path) -> bool {
     true
 }
 
-/// Deletes the temporary files of a killed run. While the lock is held they belong to no other process, but for those
-/// among the shards, where workers on other machines may be writing: these stay for an hour. In a folder without a run
-/// they may belong to somebody else and stay, too.
+/// Deletes the temporary files of a killed run. While the lock is held, they belong to no other process, except those
+/// among the shards, which workers on other machines may be writing: these are kept for an hour. In a folder without a
+/// run, temporary files are kept, since they may belong to another program.
 fn sweep(dir: &RunDir) {
     let is_run = Owner::of(dir).is_run();
     for folder in dir.folders().iter().filter(|folder| is_run || **folder == dir.store()) {
@@ -235,7 +235,7 @@ mod tests {
         std::fs::write(dir.lock(), text).expect("written");
         let told = Lock::take(&dir).expect_err("held").to_string();
         assert!(told.contains("process 7 on far, last sign of life 0 s ago"), "{told}");
-        // the clock of a file system may be some milliseconds behind
+        // the clock of a file system may lag by some milliseconds
         set_age(&dir.lock(), SILENCE + Duration::from_secs(1));
         let lock = Lock::take(&dir).expect("the machine is dead");
         assert_eq!(Holder::read(&dir.lock()), Some(Holder::this()));

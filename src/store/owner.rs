@@ -1,9 +1,9 @@
 //! Decides which files of a run folder belong to the run.
 //!
-//! A file belongs to the run when a record names it. A file that is written before its record is known from
-//! `.store/owner.json`: a run writes it before its first file, and it says which names each stage may write, so that a
-//! killed run recognises its own files. Only the first stage without a record was at work then, so only its files may
-//! be missing in the records.
+//! A file belongs to the run if a record names it. Files that are written before their record are known from
+//! `.store/owner.json`: a run writes it before its first file. It has the names that each stage may write, so that a
+//! run recognises its own files after it was killed. Only the first stage without a record was at work then, so only
+//! its files may lack a record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

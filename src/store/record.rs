@@ -24,14 +24,14 @@ pub struct OutputFile {
 pub struct Record {
     pub stage: String,
     pub fingerprint: String,
-    /// The settings that the fingerprint covers. They show later which setting changed.
+    /// The settings that the fingerprint covers, by which a later run tells the setting that changed.
     pub settings: Value,
     pub files: Vec<OutputFile>,
     /// The stage's own results.
     pub result: Value,
     /// The seconds that the stage took when it was last computed.
     pub seconds: f64,
-    /// The most memory in MB that the process held during the stage; none where the system does not tell it.
+    /// The peak memory of the process during the stage, in MB; none if the system does not report it.
     #[serde(default)]
     pub peak_memory_mb: Option<u64>,
 }
@@ -53,8 +53,8 @@ impl Record {
         sealed::write(&dir.record(stage), self).map(|_| ())
     }
 
-    /// Deletes the files of the record, and their folders where these are empty then. A file that no run can have
-    /// written stays, whatever the record says.
+    /// Deletes the files of the record, and their folders if these are empty afterwards. A file name that no run can
+    /// have written is ignored.
     pub fn delete_files(&self, dir: &RunDir) {
         for path in self.files.iter().filter_map(|output| dir.own_file(&output.file)) {
             std::fs::remove_file(&path).ok();
@@ -64,7 +64,7 @@ impl Record {
         }
     }
 
-    /// Returns the first of its files that is missing or has another size.
+    /// Returns its first file that is missing or has another size.
     pub fn damaged(&self, dir: &RunDir) -> Option<&OutputFile> {
         let whole = |output: &OutputFile| {
             std::fs::metadata(dir.root().join(&output.file)).is_ok_and(|found| found.len() == output.bytes)
@@ -85,7 +85,7 @@ impl OutputFile {
         Ok(Self { blake3: Some(digest), ..Self::of(dir, path)? })
     }
 
-    /// Returns an error if the content is not what was written; a file without a hash is not checked.
+    /// Returns an error if the content differs from the written one; a file without a hash is not checked.
     pub fn check(&self, dir: &RunDir) -> Result<(), IoError> {
         self.blake3.as_ref().map_or(Ok(()), |written| io::check(&dir.root().join(&self.file), written))
     }

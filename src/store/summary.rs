@@ -1,5 +1,5 @@
-//! Reads `run.json` and `metrics.json` of a finished run for `show`, `runs` and `diff`. Keys that another version does
-//! not write count as absent.
+//! Reads `run.json` and `metrics.json` of a finished run for `show`, `runs` and `diff`. Keys that are not in the files
+//! of another version count as absent.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub struct Summary {
     pub metrics: Value,
     /// The time when `run.json` was written.
     pub written: Option<SystemTime>,
-    /// The stages without a valid record: the run was interrupted while it computed them anew.
+    /// The stages without a valid record: the run was interrupted while it computed them again.
     pub unfinished: Vec<StageId>,
 }
 
@@ -54,13 +54,13 @@ impl Summary {
         Ok(Some(Self { dir: dir.clone(), run, metrics, written, unfinished }))
     }
 
-    /// The name of the run, or of its folder where it has none.
+    /// The name of the run, or the name of its folder.
     pub fn name(&self) -> String {
         let folder = || self.dir.root().file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
         self.run["name"].as_str().map_or_else(folder, str::to_string)
     }
 
-    /// The word of the network, or the name of its ONNX file.
+    /// The name of the network, or of its ONNX file.
     pub fn model(&self) -> &str {
         let weights = Path::new(self.run["weights"].as_str().unwrap_or_default());
         match weights.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_onnx(weights)) {
@@ -124,9 +124,9 @@ impl Summary {
     }
 }
 
-/// Replaces the results in `run` by those of the records, and removes those of stages without a valid record, which
-/// were being computed anew when the run was killed. Returns these stages. A run that was copied without its records
-/// stays as it is.
+/// Replaces the results in `run` by those of the records, and removes the results of stages without a valid record,
+/// which were being computed again when the run was killed. Returns these stages. The results of a run that was copied
+/// without its records are kept.
 fn apply_records(dir: &RunDir, run: &mut Value) -> Vec<StageId> {
     if !dir.store().is_dir() {
         return Vec::new();
@@ -150,7 +150,7 @@ fn apply_records(dir: &RunDir, run: &mut Value) -> Vec<StageId> {
     unfinished
 }
 
-/// Prefixes of keys in the record that name a choice which the YAML does not name, and the prefixes in the YAML.
+/// Prefixes of keys in records that have the name of a variant, which is not in the YAML, and the prefixes in the YAML.
 const CHOICES: [(&str, &str); 9] = [
     ("input.split.folders.", "input.split."),
     ("input.split.fraction.", "input.split."),

@@ -1,5 +1,5 @@
-//! Reading of feature columns into a row-major matrix. Only the wanted columns are read, in windows of a few megabytes
-//! that all threads decode.
+//! Reads feature columns into a row-major matrix. Only the selected columns are read, in windows of a few megabytes
+//! that are decoded by all threads.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -65,14 +65,14 @@ fn general(reason: impl std::fmt::Display) -> ParquetError {
     ParquetError::General(reason.to_string())
 }
 
-/// The bytes of a column in a file of `length` bytes.
+/// The byte range of a column in a file of `length` bytes.
 fn place(group: &RowGroupMetaData, leaf: usize, length: u64) -> Result<Range<u64>> {
     let (start, bytes) = group.column(leaf).byte_range();
     let end = start.checked_add(bytes).filter(|&end| end <= length);
     Ok(start..end.ok_or_else(|| general("a column ends behind the end of the file"))?)
 }
 
-/// Reads the columns `leaves` of every row of `groups` into `out`, which has that many rows and columns.
+/// Reads the columns `leaves` of every row of `groups` into `out`, which has their numbers of rows and columns.
 pub fn columns(mut file: File, groups: &[RowGroupMetaData], leaves: &[usize], out: &mut FeatureMatrix) -> Result<()> {
     let mut first = 0;
     let width = leaves.len();
@@ -108,7 +108,7 @@ pub fn columns(mut file: File, groups: &[RowGroupMetaData], leaves: &[usize], ou
     Ok(())
 }
 
-/// Cuts the columns `leaves` into windows whose bytes lie together: indices into `leaves`, and the bytes of these
+/// Cuts the columns `leaves` into windows of contiguous bytes: indices into `leaves`, and the byte range of these
 /// columns.
 fn windows(group: &RowGroupMetaData, leaves: &[usize], length: u64) -> Result<Vec<(Range<usize>, Range<u64>)>> {
     let mut windows: Vec<(Range<usize>, Range<u64>)> = Vec::new();

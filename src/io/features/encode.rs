@@ -1,10 +1,10 @@
-//! Features as columns of a [`Writer`]. Tiles of columns are copied out of the rows and encoded by all threads; lists
-//! are made page by page. So memory holds the rows, a few tiles or one page, and the footer.
+//! Features as columns of a [`Writer`]. Blocks of columns are copied from the rows and encoded by all threads; lists
+//! are encoded page by page. So memory holds the rows, a few tiles or one page, and the footer.
 //!
 //! Measured on one core of two that other programs shared (November 2026; half of the values zero; seconds of CPU,
-//! median of two or three rounds, and the peak of the process without the rows), beside the two ways that were weighed
-//! against it: frames of 512 columns through `BatchedWriter` of polars, and key columns of polars spliced into a file
-//! of the parquet crate.
+//! median of two or three rounds, and the peak of the process without the rows), in comparison with two alternatives:
+//! frames of 512 columns through `BatchedWriter` of polars, and key columns of polars spliced into a file of the
+//! parquet crate.
 //!
 //! | rows × features, layout, dtype  | this writer    | frames of polars | spliced        |
 //! |---------------------------------|----------------|------------------|----------------|
@@ -34,20 +34,20 @@ use crate::io::writer::{Column, Writer, chunk, pages, stream};
 use crate::io::{Digest, IoError, atomic};
 use crate::table::Dtype;
 
-/// Columns that are copied out of the rows together: a cache line of every row.
+/// Columns that are copied from the rows together: a cache line of every row.
 const TILE: usize = 16;
-/// Columns that are encoded for each thread before the file takes them, at most.
+/// The most columns that each thread encodes before they are written.
 const BLOCK: usize = 512;
-/// Values that are encoded for each thread before the file takes them, where there are many rows: 8 MB.
+/// The most values that each thread encodes before they are written, for many rows: 8 MB.
 const BLOCK_VALUES: usize = 1 << 21;
 /// Bytes of f32 in a page of lists.
 const PAGE: usize = 1 << 20;
-/// Bytes that polars holds for each column of a file until its footer is written, as measured with names of 22 letters.
-/// The columns themselves are gone by then. About half are the headers of pages, in vectors with room for four, which
-/// the index of pages at the end is made of; the rest is the column's entry in the footer, which polars copies before
-/// it writes it, and its schema. No setting of polars drops them; a table of the layout `array` has one column.
+/// Bytes that polars keeps for each column of a file until its footer is written, measured with names of 22 letters;
+/// the values themselves are dropped earlier. About half of them are the headers of pages, in vectors with room for
+/// four, from which the page index is made; the rest is the column's entry in the footer, which polars copies before it
+/// is written, and its schema. No setting of polars avoids this; a table of the layout `array` has one column.
 const COLUMN: usize = 4_500;
-/// Bytes that every table takes: buffers of the file and of zstd, and the code itself.
+/// Bytes that every table needs: buffers of the file and of zstd, and the code itself.
 const FIXED: usize = 10 << 20;
 
 /// The columns and the type of the features in a table.
@@ -77,7 +77,7 @@ impl Layout<'_> {
 }
 
 impl<'a> Format<'a> {
-    /// The columns, as readers of arrow see them.
+    /// The fields of the columns, for readers that use Arrow.
     pub(crate) fn noted(self) -> impl Iterator<Item = Field> {
         let value = match self.dtype {
             Dtype::F32 => DataType::Float32,
@@ -95,7 +95,7 @@ impl<'a> Format<'a> {
         names.iter().map(move |name| Field::new(name, value.clone(), false)).chain(list)
     }
 
-    /// The columns, as polars writes them.
+    /// The fields of the columns, for the writer of polars.
     pub(crate) fn fields(self) -> impl Iterator<Item = PolarsField> {
         let (names, list) = match self.layout {
             Layout::Wide(names) => (names, None),
@@ -134,7 +134,7 @@ impl<'a> Format<'a> {
         }
     }
 
-    /// Makes a column of every feature: all threads encode tiles of columns, which the file then takes in their order.
+    /// Makes a column of every feature: all threads encode tiles of columns, which are written in order.
     fn wide<'r>(
         self,
         names: &'r [String],
@@ -166,7 +166,7 @@ impl<'a> Format<'a> {
         'a: 'r,
     {
         let list = self.list();
-        // polars ends a page of f32 after as many rows
+        // polars ends a page of f32 after the same number of rows
         let together = (PAGE / (size_of::<f32>() * self.layout.width() + 1)).max(1);
         stream(rows.chunks(together).flat_map(move |rows| {
             let encoded = self.array_of(rows.concat()).and_then(|values| {
@@ -178,7 +178,7 @@ impl<'a> Format<'a> {
         }))
     }
 
-    /// Values as polars has them; an error where one of them is too large for f16.
+    /// Makes an array of polars; an error if a value is too large for f16.
     fn array_of(self, values: Vec<f32>) -> PolarsResult<Box<dyn Array>> {
         if self.dtype == Dtype::F32 {
             return Ok(PrimitiveArray::from_vec(values).boxed());
@@ -194,32 +194,32 @@ impl<'a> Format<'a> {
         Ok(PrimitiveArray::from_vec(values.iter().map(half).collect::<PolarsResult<Vec<_>>>()?).boxed())
     }
 
-    /// Encodes values as they are: a dictionary of features would be as long as they are.
+    /// Encodes values without a dictionary, which would be as large as the values.
     fn pages(self, array: Box<dyn Array>, field: &PolarsField) -> PolarsResult<Vec<CompressedPage>> {
         let compression = CompressionOptions::Zstd(Some(ZstdLevel::try_new(1)?));
         pages(array, field, Encoding::Plain, compression)
     }
 }
 
-/// Columns that a thread encodes of so many rows before the file takes them.
+/// Columns that a thread encodes before they are written, for this number of rows.
 fn block(rows: usize) -> usize {
     TILE * ((BLOCK_VALUES / rows.max(1)).clamp(TILE, BLOCK) / TILE)
 }
 
-/// Bytes of memory that the writing of a table takes beside its rows, with a row group of `rows` rows.
+/// Bytes of memory for writing a table, besides its rows, with a row group of `rows` rows.
 pub fn writer_bytes(rows: usize, layout: Layout) -> u64 {
     let bytes = match layout {
         Layout::Wide(names) => {
             let together = (block(rows) * rayon::current_num_threads()).min(names.len());
             COLUMN * names.len() + size_of::<f32>() * together * rows
         }
-        // values, the same with their levels, and compressed
+        // the values, the values with their levels, and the compressed page
         Layout::Array(width) => 3 * PAGE.max(size_of::<f32>() * width),
     };
     (FIXED + bytes) as u64
 }
 
-/// Columns of the rows, one after the other.
+/// Copies columns from the rows.
 fn transpose(rows: &[&[f32]], columns: Range<usize>) -> Vec<Vec<f32>> {
     let mut tile = vec![vec![0.0; rows.len()]; columns.len()];
     for (i, row) in rows.iter().enumerate() {
@@ -228,8 +228,8 @@ fn transpose(rows: &[&[f32]], columns: Range<usize>) -> Vec<Vec<f32>> {
     tile
 }
 
-/// Writes the key columns and the features of `rows`, one row each, to `path`, whole or not at all. `note` is called
-/// with the hash and the size of the table before the file takes its name.
+/// Writes the key columns and the features of `rows`, one row each, to `path`, atomically. `note` is called with the
+/// hash and the size of the table before it is renamed to `path`.
 pub fn write_noted(
     path: &Path,
     keys: Table,

@@ -1,5 +1,4 @@
-//! A table comes back as it was written, in both layouts and number formats, and its writer takes the memory that is
-//! planned.
+//! Tables are read as they were written, in both layouts and dtypes, and the writer uses the planned memory.
 
 use half::f16;
 
@@ -99,7 +98,7 @@ fn the_same_table_is_the_same_bytes_and_a_broken_one_is_told() {
     std::fs::write(&broken, &files[0][..files[0].len() - 9]).expect("written");
     let error = FeatureFile::open(&broken).expect_err("no footer").to_string();
     assert!(error.contains("broken.parquet"), "{error}");
-    // a footer whose columns lie behind the end of the file
+    // a footer whose columns are beyond the end of the file
     let mut cut = files[0].clone();
     cut.drain(4..4 + 200_000);
     std::fs::write(&broken, cut).expect("written");
@@ -117,17 +116,17 @@ fn rows_that_do_not_fit_are_refused() {
     assert!(result.is_err() && !path.exists());
 }
 
-/// Rows and features of a table in the variable `FEATURIZE_TABLE`, for the process below.
+/// The environment variable with rows and features of a table, for the process below.
 const TABLE: &str = "FEATURIZE_TABLE";
 
-/// A process of its own, whose peak of memory is that of one table; the next test starts it.
+/// Writes one table in a process of its own, whose peak memory is measured; the next test starts it.
 #[test]
 #[ignore = "part of the_memory_of_the_writer_is_what_is_planned"]
 fn a_table_in_a_process_of_its_own() {
     let table = std::env::var(TABLE).expect("set by the test that starts this one");
     let size: Vec<usize> = table.split(' ').filter_map(|number| number.parse().ok()).collect();
     let (rows, width) = (size[0], size[1]);
-    // rows that overlap take no memory, and no row is like another
+    // overlapping rows need no memory, and no two rows are equal
     let mut bits = 1u32;
     let mut next = || {
         (0..3).for_each(|shift| bits ^= [bits << 13, bits >> 17, bits << 5][shift]);
@@ -162,7 +161,7 @@ fn the_memory_of_the_writer_is_what_is_planned() {
         let output = command.env(TABLE, table).output().expect("started");
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{table}: {text}");
-        // only Linux tells
+        // only Linux reports the memory
         let Some((_, numbers)) = text.split_once("memory ") else { continue };
         let numbers: Vec<f64> = numbers.split_whitespace().take(2).filter_map(|number| number.parse().ok()).collect();
         let (taken, planned) = (numbers[0] / 1e6, numbers[1] / 1e6);
