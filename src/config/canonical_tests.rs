@@ -1,4 +1,4 @@
-//! The canonical JSON of the checked settings and the fingerprints made of it. They must not change: a run whose
+//! Tests that the canonical JSON of the checked settings, and the fingerprints made from it, do not change: a run whose
 //! fingerprint changes is computed again.
 
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::parse;
 use crate::stages::train;
 use crate::store::fingerprint;
 
-/// Every hyperparameter, once as its default and once as another value, under each name that it has.
+/// Every hyperparameter, once with its default and once with another value, under each of its names.
 const SECTIONS: [&str; 11] = [
     "select: {}\nreduce: {pca: {}}\ntrain: {mlp: {}}",
     "reduce: {pca: {components: 8, whiten: true}}\ntrain: {logistic: {}}",

@@ -1,4 +1,4 @@
-//! Checks ranges, combinations and names, which types cannot express, and makes the checked [`Pipeline`].
+//! Checks that types cannot express: ranges, combinations and names. Makes the checked [`Pipeline`].
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -78,7 +78,7 @@ fn expected<T>(source: &Source, key: &str, wanted: &str, found: impl Display) ->
     wrong(source, key, format!("`{key}`: expected {wanted}, found `{found}`"))
 }
 
-/// Checks that `value`, which `key` has, is in `range`.
+/// Checks that `value`, the value of `key`, is in `range`.
 fn whole<N: PartialOrd + Display>(source: &Source, key: &str, value: N, range: RangeInclusive<N>) -> Checked {
     if range.contains(&value) {
         return Ok(());
@@ -87,7 +87,8 @@ fn whole<N: PartialOrd + Display>(source: &Source, key: &str, value: N, range: R
     expected(source, key, &wanted, value)
 }
 
-/// An error at the hyperparameter of `section` that cannot be used, under the name that the user wrote.
+/// Converts the error about a hyperparameter of `section` to one about the key that the user wrote, which may be an
+/// alias.
 fn check_params(checked: Result<(), ParamError>, section: &str, aliases: &[(&str, &str)], source: &Source) -> Checked {
     let (key, wanted, found) = match checked {
         Ok(()) => return Ok(()),
@@ -100,7 +101,7 @@ fn check_params(checked: Result<(), ParamError>, section: &str, aliases: &[(&str
     let (name, entry) = key.split_at(key.find(['[', '.']).unwrap_or(key.len()));
     let alias = aliases.iter().find(|(field, alias)| *field == name && source.has(&format!("{section}.{alias}")));
     let name = format!("{section}.{}", alias.map_or(name, |(_, alias)| alias));
-    // one number may stand for a list
+    // a single number may stand for a list
     let key = if entry.starts_with('[') && !source.has(&format!("{name}{entry}")) { name } else { name + entry };
     expected(source, &key, &wanted, found)
 }
@@ -111,7 +112,7 @@ fn name(written: Option<String>, source: &Source) -> Checked<String> {
         Some(name) => name,
         None => source.file().file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
     };
-    // names that Windows refuses are refused everywhere, since runs are copied between machines
+    // names that Windows forbids are refused on every system, since runs are copied between machines
     let refused = |c: char| c.is_control() || "/\\:*?\"<>|\u{fffd}".contains(c);
     let usable = !name.is_empty()
         && name.len() <= 200
@@ -139,7 +140,7 @@ fn input(raw: raw::Input, source: &Source) -> Checked<Input> {
     if is_table(&root)
         && let Split::None | Split::Fraction { .. } = split
     {
-        // a table of pictures is the short form of its folder and `split: {csv: …}`
+        // a table as `root` is short for its folder and `split: {csv: …}`
         let (fraction, seed) =
             if let Split::Fraction { fraction, seed } = split { (Some(fraction), seed) } else { (None, 0) };
         let folder = root.parent().filter(|folder| *folder != "").unwrap_or(Path::new(".")).to_path_buf();
@@ -158,7 +159,7 @@ fn input(raw: raw::Input, source: &Source) -> Checked<Input> {
     }
     if let Some(LimitPerClass { train, test }) = raw.limit_per_class {
         for (key, limit, least) in [("train", train, 1), ("test", test, 0)] {
-            // one number stands for both
+            // a single number stands for both splits
             let key = [format!("input.limit_per_class.{key}"), "input.limit_per_class".to_string()];
             let key = key.iter().find(|key| source.has(key)).unwrap_or(&key[0]);
             limit.map_or(Ok(()), |limit| whole(source, key, limit, least..=ranges::MANY))?;

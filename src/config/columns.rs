@@ -1,4 +1,4 @@
-//! `input.parquet`: the columns of tables that hold pictures.
+//! `input.parquet`: the columns of tables with pictures.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,7 @@
-//! Fills the structs of the configuration from the tree. Every error of serde gets its place and the full name of its
-//! key.
+//! Deserialises the configuration from the tree. Every error of serde gets its place and the full name of its key.
 //!
-//! A key whose value is null counts as left out: `layer: ~` and no `layer` are the same. A section of a stage that is
-//! null (`report:` with nothing below it) is that section with its defaults.
+//! A null value counts as absent: `layer: ~` is the same as no `layer`. The null section of a stage (`report:` with
+//! nothing below it) is that section with its defaults.
 
 use std::cell::Cell;
 use std::fmt::{self, Display};
@@ -20,17 +19,17 @@ use super::source::{Place, Source, join};
 use super::suggest;
 use super::tree::{Key, Kind, Node, Scalar, Value};
 
-/// Fills a `T` from the whole tree.
+/// Deserialises a `T` from the whole tree.
 pub fn fill<T: DeserializeOwned>(tree: &Node, source: &Source) -> Result<T, ConfigError> {
     T::deserialize(At { node: tree, path: "", section: tree.place })
         .map_err(|fault| ConfigError::at(source, fault.place.unwrap_or(tree.place), fault.kind.message(&fault.path)))
 }
 
-/// An error of serde with its place, as soon as that is known.
+/// An error of serde with its place, once that is known.
 #[derive(Debug)]
 pub struct Fault {
     kind: FaultKind,
-    /// The dotted path: of the section for keys, else of the value.
+    /// The dotted path of the section for an error about a key, else of the value.
     path: String,
     place: Option<Place>,
 }
@@ -76,7 +75,7 @@ impl Fault {
         Self { kind, path: String::new(), place: None }
     }
 
-    /// Adds the place, the path and the value that was found, unless an inner node has added them.
+    /// Adds the place, the path and the value, unless an inner node has added them.
     fn at(mut self, place: Place, path: &str, node: &Node) -> Self {
         if self.place.is_none() {
             self.place = Some(place);
@@ -131,7 +130,7 @@ impl de::Error for Fault {
     }
 }
 
-/// Replaces serde's names of Rust types by words that a user knows.
+/// Replaces the names of Rust types in serde's messages by terms that a user knows.
 fn plain_words(expected: String) -> String {
     let words = match expected.as_str() {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
@@ -151,7 +150,7 @@ fn plain_words(expected: String) -> String {
     words.to_owned()
 }
 
-/// A short form of the value that the user wrote, for "found …".
+/// A short form of the user's value, for "found …".
 fn describe(node: &Node) -> String {
     match &node.value {
         Value::Null => "nothing".to_owned(),
@@ -159,7 +158,7 @@ fn describe(node: &Node) -> String {
         Value::List(items) => format!("a list of {}", items.len()),
         Value::Map(_) => "keys and values".to_owned(),
         Value::Scalar(Scalar { text, kind: Kind::Text }) if text.is_empty() => "an empty text".to_owned(),
-        // only quotes make a text of a number or a boolean
+        // quotes turn a number or a boolean into a text
         Value::Scalar(Scalar { text, kind: Kind::Text })
             if text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok() =>
         {
@@ -172,12 +171,12 @@ fn describe(node: &Node) -> String {
     }
 }
 
-/// A node as serde's source.
+/// A node as a deserialiser for serde.
 struct At<'a> {
     node: &'a Node,
-    /// Dotted path of the node.
+    /// The dotted path of the node.
     path: &'a str,
-    /// The place of the node's key, where an error about a missing key points.
+    /// The place of the node's key, to which an error about a missing key refers.
     section: Place,
 }
 
@@ -190,7 +189,7 @@ impl At<'_> {
         Err(self.here(de::Error::invalid_type(Unexpected::Unit, visitor)))
     }
 
-    /// Gives the entries to `visitor`, key by key. `fields` are the keys of the struct that is filled; empty for a map.
+    /// Passes the entries to `visitor`, key by key. `fields` are the keys of the struct to fill; empty for a map.
     fn map<'de, V: Visitor<'de>>(
         &self,
         entries: &[(Key, Node)],
@@ -232,7 +231,7 @@ impl<'de> Deserializer<'de> for At<'_> {
         read.map_err(|fault| self.here(fault))
     }
 
-    /// Gives the text as it is written, so that `007`, `on` and `1.50` stay what they are where a text is expected.
+    /// Passes the text as written, so that `007`, `on` and `1.50` are not changed where a text is expected.
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
             Value::Scalar(scalar) => visitor.visit_str(&scalar.text).map_err(|fault| self.here(fault)),
@@ -294,7 +293,7 @@ impl<'de> Deserializer<'de> for At<'_> {
         visitor.visit_unit()
     }
 
-    // the visitor of the target refuses a number that it cannot hold
+    // the visitor of the target type returns an error for a number out of range
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple
         tuple_struct map
@@ -317,7 +316,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         };
         let path = format!("{}[{}]", self.path, self.done);
         self.done += 1;
-        // an error that no visitor raised, such as that of a `FromStr`, has no place yet
+        // an error that no visitor returned, such as one of a `FromStr`, has no place yet
         let item = seed.deserialize(At { node, path: &path, section: node.place });
         item.map(Some).map_err(|fault| fault.at(node.place, &path, node))
     }

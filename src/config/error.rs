@@ -1,4 +1,4 @@
-//! Errors of a pipeline: each names its place and says what to write instead.
+//! Errors in a pipeline: each names its place and what to write instead.
 
 use std::fmt::Write;
 use std::io;
@@ -31,7 +31,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// An error at the value of `key` (`extract.model`), at the nearest section around it where the key is not written.
+    /// An error at the value of `key` (`extract.model`), or at the nearest section around it if the key is not written.
     pub fn at_key(source: &Source, key: &str, message: impl Into<String>) -> Self {
         match source.place(key) {
             Some(place) => Self::at(source, place, message),
@@ -68,14 +68,14 @@ impl ConfigError {
 /// The most characters of a line that are shown.
 const SHOWN: usize = 110;
 
-/// The line of `span` with carets below it, as the lines to follow a message.
+/// The line of `span` with carets below it, in the form of lines that follow a message.
 fn excerpt(text: &str, span: Span) -> String {
     let Some(line) = text.lines().nth(span.line - 1) else {
         return String::new();
     };
     // a byte order mark has no column
     let line = line.strip_prefix('\u{feff}').unwrap_or(line);
-    // a long line is shown from shortly before the place; control characters take one column, as the carets do
+    // of a long line, only a part around the place is shown; a control character takes one column, like a caret
     let skipped = if span.column + span.len > SHOWN { span.column.saturating_sub(SHOWN / 2) } else { 0 };
     let shown: String = line.chars().skip(skipped).take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let before = span.column - 1 - skipped;
@@ -94,7 +94,7 @@ fn excerpt(text: &str, span: Span) -> String {
     out
 }
 
-/// `a`, `b` or `c`: the words in backticks, with `last` before the last one.
+/// The words in backticks, with `last` before the last one: `a`, `b` or `c`.
 pub(super) fn list(words: &[&str], last: &str) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {
@@ -112,7 +112,7 @@ mod tests {
     fn excerpt_points_at_the_characters() {
         let span = |line, column, len| Span { line, column, len };
         assert_eq!(excerpt("a: 1\nkey: wert\n", span(2, 6, 4)), "\n  |\n2 | key: wert\n  |      ^^^^");
-        // characters, not bytes; a tab is one column; carets end with the line
+        // columns are characters, not bytes; a tab is one column; carets end with the line
         assert_eq!(excerpt("é:\tx", span(1, 4, 9)), "\n  |\n1 | é: x\n  |    ^");
         assert_eq!(excerpt("a", span(7, 1, 1)), "");
         let long = format!("{}key: 1", "x".repeat(300));

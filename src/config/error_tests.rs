@@ -53,7 +53,7 @@ fn every_error_names_its_place_and_the_remedy() {
     let layers = format!("train: {{mlp: {{hidden: [{}1]}}}}", "1, ".repeat(64));
     let expected = "3:23: `train.mlp.hidden`: expected at most 64 layers, found `65`";
     assert_eq!(line_of(&format!("version: 1\ninput: {{root: d}}\n{layers}\n")), expected);
-    // deeper than the stack should go
+    // nested too deeply for the stack
     assert!(line_of(&"[".repeat(5000)).contains("not valid YAML"));
 }
 
@@ -107,7 +107,7 @@ fn later_checks_point_into_the_file() {
         pipeline.error_at("extract.model", "no such model").to_string(),
         "pipelines/fruits.yaml:4:10: no such model\n  |\n4 |   model: resnet5\n  |          ^^^^^^^"
     );
-    // not written: the section around it
+    // the key is not written, so the error is at the section around it
     assert_eq!(
         pipeline.error_at("extract.layer", "no").to_string(),
         "pipelines/fruits.yaml:3:1: no\n  |\n3 | extract:\n  | ^^^^^^^"

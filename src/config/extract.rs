@@ -1,4 +1,4 @@
-//! `extract`: the network, its weights, and the layer whose values become features.
+//! `extract`: the network, its weights, and the layer whose values are the features.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::image::RecipeOverrides;
 use crate::learn::read_forms;
 use crate::models::Source;
 
-/// The network where none is named.
+/// The default network.
 pub const DEFAULT_MODEL: &str = "efficientnet_lite0";
 
 /// `extract`: runs a pretrained network over the pictures and keeps the values of a layer as features.
@@ -23,12 +23,12 @@ pub struct Extract {
     #[schemars(schema_with = "schema::model")]
     pub model: String,
     /// The weights of the network. `bundled` are those inside the program. `keras`, `torchvision` and `timm` are
-    /// published by these libraries, `openai` and `facebook` by the authors of CLIP and DINOv2, and downloaded once; `torchvision:IMAGENET1K_V2` or `timm:a2_in1k` are those that a
-    /// library calls so. `random` are drawn from `seed`, for trials. A relative path of a file counts from the folder
-    /// of the YAML file; an ONNX file (`.onnx`) is a network of its own, for which `recipe` says how pictures are
-    /// prepared. Any other word is a name that `featurize weights import FILE --name` gave, with its network, recipe
-    /// and classes. `default` are the bundled weights where there are any, else the first source that
-    /// `featurize models list` names for the network.
+    /// published by these libraries, `openai` and `facebook` by the authors of CLIP and DINOv2, and downloaded once;
+    /// `torchvision:IMAGENET1K_V2` or `timm:a2_in1k` are those that a library calls so. `random` are drawn from `seed`,
+    /// for trials. A relative path of a file counts from the folder of the YAML file; an ONNX file (`.onnx`) is a
+    /// network of its own, for which `recipe` says how pictures are prepared. Any other word is a name that `featurize
+    /// weights import FILE --name` gave, with its network, recipe and classes. `default` are the bundled weights where
+    /// there are any, else the first source that `featurize models list` names for the network.
     pub weights: Weights,
     /// The place of the network in the file of weights when it is there more than once: `state_dict`, `student`,
     /// `module.encoder_k`. Default: the only place, else averaged weights (EMA), the teacher, or the encoder that is
@@ -73,7 +73,7 @@ pub struct Extract {
     #[schemars(range(min = 1, max = ranges::SHARD_ROWS))]
     pub shard_rows: Option<usize>,
     /// Pictures in one forward pass on a GPU; the same setting as `runtime.batch_size`. Default: that setting.
-    // features do not depend on the batch, so it stays out of the fingerprint
+    // the features do not depend on the batch size, so it is not part of the fingerprint
     #[serde(skip_serializing)]
     #[schemars(range(min = 1, max = ranges::BATCH))]
     pub batch_size: Option<usize>,
@@ -101,7 +101,7 @@ impl Default for Extract {
 }
 
 impl Extract {
-    /// The layers that are named; an empty list stands for the last feature map.
+    /// The named layers; an empty list stands for the last feature map.
     pub fn layers(&self) -> Vec<String> {
         self.layers.clone().unwrap_or_else(|| self.layer.iter().cloned().collect())
     }

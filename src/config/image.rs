@@ -35,7 +35,7 @@ impl Default for Image {
 }
 
 impl Image {
-    /// The options of the decoder. `exif` is the treatment of a picture's orientation where the section names none.
+    /// The options of the decoder; `exif` is the default for the key `exif`.
     pub fn decoding(&self, exif: Exif) -> DecodeOptions {
         let Self { background, truncated, fast_decode, max_pixels, .. } = *self;
         DecodeOptions { exif: self.exif.unwrap_or(exif), background, truncated, fast_decode, max_pixels }

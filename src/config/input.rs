@@ -1,6 +1,7 @@
 //! `input`, checked: the pictures, their classes and the split into train and test.
 //!
-//! The user writes it as [`raw::Input`](super::raw::Input), whose doc comments are the reference of its keys.
+//! The user writes it in the form of [`raw::Input`](super::raw::Input), whose doc comments are the reference of the
+//! keys.
 
 use std::path::PathBuf;
 
@@ -105,7 +106,7 @@ impl Label {
     /// The most bytes that a compiled pattern may take.
     const PATTERN: usize = 1 << 20;
 
-    /// Compiles the pattern of a class. The error is one line.
+    /// Compiles the pattern for classes. The error is a single line.
     pub fn regex(pattern: &str) -> Result<Regex, String> {
         RegexBuilder::new(pattern).size_limit(Self::PATTERN).build().map_err(|error| match error {
             regex::Error::CompiledTooBig(most) => format!("it takes more than {most} bytes once compiled"),
@@ -156,7 +157,7 @@ impl<'de> Deserialize<'de> for Label {
                     "folder" => Ok(Label::Folder),
                     "parent" => Ok(Label::Parent),
                     "none" => Ok(Label::None),
-                    // the words above have no parenthesis
+                    // the words above have no parentheses
                     pattern if pattern.contains('(') => Ok(Label::Pattern(pattern.to_string())),
                     _ => Err(E::unknown_variant(v, &["folder", "parent", "none", "{pattern: …}"])),
                 }

@@ -1,4 +1,4 @@
-//! The sections and their keys, as serde knows them from the structs: for "did you mean" and "belongs under".
+//! The sections and their keys, obtained from the structs through serde, for suggestions in error messages.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ use crate::learn::logistic::LogisticParams;
 use crate::learn::mlp::MlpParams;
 use crate::learn::pca::{PcaParams, SvdParams};
 
-/// The sections that switch a stage on where they are written, even with nothing in them.
+/// The sections that switch a stage on if they are written, even if they are empty.
 pub const STAGES: [&str; 10] = [
     "select",
     "reduce",
@@ -36,7 +36,7 @@ pub const STAGES: [&str; 10] = [
     "report",
 ];
 
-/// The dotted path of each section with its keys, in the order of the reference. The path of the top level is empty.
+/// The dotted path of each section with its keys, in the order of the reference. The top level has an empty path.
 pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
     vec![
         ("", keys::<raw::Pipeline>()),
@@ -61,7 +61,7 @@ pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
     ]
 }
 
-/// "unknown key …", with the key that was probably meant, the section that has such a key, or the keys there are.
+/// The message "unknown key …", with the most similar key, the section that has this key, or the known keys.
 pub fn unknown(section: &str, key: &str, known: &[&str]) -> String {
     let place = if section.is_empty() { "at the top level".to_owned() } else { format!("in `{section}`") };
     let mut message = format!("unknown key `{key}` {place}");
@@ -87,7 +87,7 @@ pub fn unknown(section: &str, key: &str, known: &[&str]) -> String {
     message
 }
 
-/// A key of any section that `key` was probably meant to be, misspelt and in the wrong section.
+/// The most similar key in any section, for a key that is misspelt and in the wrong section.
 fn elsewhere(key: &str) -> Option<(&'static str, String)> {
     if key.chars().count() < 4 {
         return None;
@@ -96,7 +96,7 @@ fn elsewhere(key: &str) -> Option<(&'static str, String)> {
     below_top.find_map(|(path, keys)| Some((path, suggest(key, keys.iter().copied())?)))
 }
 
-/// "missing key …", with what to write.
+/// The message "missing key …", with advice.
 pub fn missing(section: &str, key: &str) -> String {
     let write = match (section, key) {
         ("", "version") => "; begin the pipeline with `version: 1`",
@@ -111,15 +111,15 @@ pub fn missing(section: &str, key: &str) -> String {
     }
 }
 
-/// The keys of the struct `T`, as serde knows them; empty where `T` is no struct.
+/// The keys of the struct `T`, obtained through serde; empty if `T` is not a struct.
 fn keys<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     let mut keys: &'static [&'static str] = &[];
-    // `Asking` always ends in an error, since it has no values
+    // deserialisation always ends in an error, since `Asking` has no values
     let _ = T::deserialize(Asking(&mut keys));
     keys
 }
 
-/// A source for serde that has no values and notes the keys that a struct asks for.
+/// A deserialiser without values that records the keys of a struct.
 struct Asking<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Asking<'_> {

@@ -1,8 +1,8 @@
-//! The configuration: one YAML file becomes a typed and checked [`Pipeline`]; an error shows the line.
+//! The configuration: reads a YAML file as a typed and checked [`Pipeline`]; an error shows the line.
 //!
-//! `tree` reads the YAML into a tree that knows the place of each key, `sets` lays the `--set` overrides over it, `de`
-//! fills the structs of `raw` and of the sections, `check` tests ranges and combinations. Only `tree` uses the YAML
-//! crate. `schema` derives the JSON Schema and the reference in docs/pipelines.md from the same structs.
+//! `tree` reads the YAML into a tree with the place of each key, `sets` applies the `--set` overrides to it, `de` fills
+//! the structs of `raw` and of the sections, `check` checks ranges and combinations. Only `tree` uses the YAML crate.
+//! `schema` derives the JSON Schema and the reference in docs/pipelines.md from the same structs.
 
 mod check;
 mod columns;
@@ -50,13 +50,13 @@ pub use crate::learn::logistic::LogisticParams;
 pub use crate::learn::mlp::{Activation, BatchSize, LearningRate, MlpParams, Solver};
 pub use crate::learn::pca::{Components, PcaParams, SvdParams};
 
-/// The version of the YAML that is read.
+/// The supported version of the YAML format.
 pub const VERSION: u64 = 1;
 
 /// Reads, overrides and checks the pipeline in `file`.
 ///
-/// `sets` are `key.path=value` texts, the value in YAML: `reduce.pca.components=8`, `input.classes=[a, b]`; `null`
-/// removes the key. Paths in the file count from the file's folder, paths in `sets` from the current folder.
+/// `sets` are texts `key.path=value` with the value in YAML: `reduce.pca.components=8`, `input.classes=[a, b]`; `null`
+/// removes the key. Paths in the file are relative to the file's folder, paths in `sets` to the current folder.
 ///
 /// # Errors
 /// The file cannot be read, is not UTF-8 or not YAML, or a key or value is wrong. The error shows the line and says
@@ -67,8 +67,8 @@ pub fn load(file: &Path, sets: &[String]) -> Result<Pipeline, ConfigError> {
     parse(&text, file, sets)
 }
 
-/// Does the same as [`load`] with the `text` of the file. `file` names it in errors; its folder is the one that
-/// relative paths count from.
+/// Does the same as [`load`] with the `text` of the file. `file` is its path for errors; relative paths are relative to
+/// its folder.
 ///
 /// # Errors
 /// A key or value is wrong, or the text is not YAML.

@@ -34,7 +34,7 @@ pub struct Output {
     pub atlas: bool,
 }
 
-/// The word for no cache.
+/// The value of `cache` for no cache.
 pub const NO_CACHE: &str = "none";
 
 impl Output {

@@ -1,7 +1,7 @@
 //! The checked pipeline, which the stages read, and the sections `select`, `reduce` and `report`.
 //!
-//! A struct with `Deserialize` has the keys of the YAML; the doc comment of a field is the text of its key in the
-//! reference. A section is `Serialize`, too: its canonical JSON goes into the fingerprint of a stage and into
+//! A struct with `Deserialize` has the keys of the YAML; the doc comment of a field is the text about its key in the
+//! reference. A section is also `Serialize`: its canonical JSON is part of the fingerprint of a stage and of
 //! `run.json`.
 
 use std::path::PathBuf;
@@ -55,27 +55,27 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Pictures in one forward pass; the check has copied `extract.batch_size` to `runtime`.
+    /// The batch size of a GPU; the check has copied `extract.batch_size` to `runtime`.
     pub fn batch_size(&self) -> usize {
         self.runtime.batch_size
     }
 
-    /// Threads of the extraction: `runtime.threads`, else one for each processor.
+    /// Threads of the extraction: `runtime.threads`, by default one per core.
     pub fn threads(&self) -> usize {
         self.runtime.threads.unwrap_or_else(threads::available)
     }
 
-    /// Bytes that all pictures together may take while they are decoded.
+    /// The memory in bytes that all pictures share while they are decoded.
     pub fn decode_memory(&self) -> u64 {
         self.runtime.decode_memory.map_or_else(memory::for_decoding, Size::bytes)
     }
 
-    /// An error at the value of `key` (`extract.model`), shown as an error of the YAML itself.
+    /// An error at the value of `key` (`extract.model`), in the same form as other errors in the YAML.
     pub fn error_at(&self, key: &str, message: impl Into<String>) -> ConfigError {
         ConfigError::at_key(&self.source, key, message)
     }
 
-    /// A key as the user wrote it.
+    /// The path of a key as the user wrote it.
     pub fn written(&self, key: &str) -> String {
         self.source.written(key)
     }
@@ -133,7 +133,7 @@ pub struct Reduce {
 }
 
 impl Reduce {
-    /// The method that makes the new columns, after which its file in `classifier/` is called.
+    /// The kind of the new columns, which is the name of their file in `classifier/`.
     pub fn word(&self) -> &'static str {
         match (&self.pca, &self.svd) {
             (Some(_), _) => "pca",

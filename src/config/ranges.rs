@@ -1,5 +1,5 @@
-//! The largest values of whole numbers in the YAML; hyperparameters have their ranges in [`crate::learn`]. A larger
-//! number is a typing error or would take more memory than any machine has.
+//! The largest allowed values of integers in the YAML; hyperparameters have their ranges in [`crate::learn`]. A larger
+//! number is a typing error, or needs more memory than any machine has.
 
 pub use crate::learn::hyperparameters::MANY;
 

@@ -1,9 +1,9 @@
-//! The sections that are written in another form than they are checked into: the top level and `input`.
+//! The sections whose written form differs from the checked form: the top level and `input`.
 //!
-//! The doc comment of a field explains its key in the reference. Range and default are added to it from the schema;
-//! a comment has a sentence `Default: ….` only where the default is computed. The other sections stand in files of
-//! their own: [`image`](super::image), [`extract`](super::extract), [`pipeline`](super::pipeline),
-//! [`train`](super::train), [`output`](super::output) and [`runtime`](super::runtime).
+//! The doc comment of a field explains its key in the reference. The schema adds range and default to it; a comment has
+//! a sentence `Default: ….` only if the default is computed. The other sections are in files of their own:
+//! [`image`](super::image), [`extract`](super::extract), [`pipeline`](super::pipeline), [`train`](super::train),
+//! [`output`](super::output) and [`runtime`](super::runtime).
 
 use std::path::PathBuf;
 

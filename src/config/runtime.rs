@@ -40,7 +40,7 @@ pub struct Runtime {
     pub decode_memory: Option<Size>,
 }
 
-/// `requests` where nobody says otherwise.
+/// The default of `requests`.
 const REQUESTS: usize = 64;
 
 fn is_usual(requests: &usize) -> bool {
@@ -61,7 +61,7 @@ impl Default for Runtime {
 }
 
 impl Runtime {
-    /// The device to be opened: kernels that are asked for are the CPU's.
+    /// The device to open: kernels other than `auto` are kernels of the CPU.
     pub fn device(&self) -> Device {
         if self.device == Device::Auto && !self.kernels.is_auto() { Device::Cpu } else { self.device }
     }

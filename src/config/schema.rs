@@ -1,7 +1,7 @@
-//! The JSON Schema of the YAML, for editors: derived from the structs that are filled, their doc comments, ranges and
+//! The JSON Schema of the YAML, for editors, derived from the configuration structs: their doc comments, ranges and
 //! defaults.
 //!
-//! A value that may be written in more than one way has its schema here and its reader in [`values`](super::values).
+//! A value that may be written in several forms has its schema here and its deserialiser in [`values`](super::values).
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ use reference::Entry;
 mod reference;
 
 /// JSON Schema (draft 2020-12) of a pipeline's YAML. The description of a key ends with its values and its default.
-/// Keys are sorted, so that equal schemas are equal texts.
+/// Keys are sorted, so that the text is reproducible.
 pub fn schema() -> Value {
     let plain = plain();
     let mut schema = plain.clone();
@@ -30,7 +30,7 @@ pub fn schema() -> Value {
     sorted(schema)
 }
 
-/// Writes the whole description of each key of `section`, a part of the schema `root`.
+/// Replaces the description of each key of `section`, a part of the schema `root`, by the full one.
 fn describe(section: &mut Value, root: &Value) {
     let before = section.clone();
     for (name, key) in section.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
@@ -40,7 +40,7 @@ fn describe(section: &mut Value, root: &Value) {
     }
 }
 
-/// The schema whose descriptions are the doc comments alone.
+/// The schema whose descriptions are only the doc comments.
 fn plain() -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = Value::from(generator.into_root_schema_for::<raw::Pipeline>());
@@ -58,15 +58,15 @@ pub fn train(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({"anyOf": [keys, {"const": "auto"}, {"type": "array", "items": one}]})
 }
 
-/// References to the definitions that are sections, which hold keys and values.
+/// References to the definitions of sections, which have keys and values.
 fn objects(schema: &Value) -> Vec<String> {
     let definitions = schema["$defs"].as_object().into_iter().flatten();
     let is_section = |value: &Value| value["type"] == "object";
     definitions.filter(|(_, value)| is_section(value)).map(|(name, _)| format!("#/$defs/{name}")).collect()
 }
 
-/// Removes line ends from descriptions, and number formats and other entries that only serde needs. A section may be
-/// written with nothing in it.
+/// Removes line breaks from descriptions, and entries that only serde needs, such as number formats. Allows sections to
+/// be null.
 fn tidy(value: &mut Value, sections: &[String]) {
     match value {
         Value::Object(map) => {
@@ -90,7 +90,7 @@ fn tidy(value: &mut Value, sections: &[String]) {
     }
 }
 
-/// Lets a section be null.
+/// Allows a section to be null.
 fn or_nothing(key: &mut Value, sections: &[String]) {
     let Value::Object(map) = key else { return };
     let is_section = |target: &Value| target.as_str().is_some_and(|target| sections.iter().any(|one| one == target));
@@ -113,7 +113,7 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-/// The schema of a text. The reader takes the number `007` and the boolean `on` as texts, too.
+/// The schema of a text. The deserialiser also reads the number `007` and the boolean `on` as texts.
 #[derive(Debug)]
 pub struct Text;
 
@@ -160,7 +160,7 @@ pub fn colour(_: &mut SchemaGenerator) -> Schema {
     ]})
 }
 
-/// Implements the schema of types that serde does not derive.
+/// Implements the schema of types that are not derived.
 macro_rules! schemas {
     ($($type:ident: $schema:tt)*) => {$(
         impl JsonSchema for $type {

@@ -1,10 +1,10 @@
-//! `--set key.path=value`: overrides from the command line, laid over the tree before anything is checked.
+//! `--set key.path=value`: overrides from the command line, applied to the tree before it is checked.
 
 use super::ConfigError;
 use super::source::{Place, Source};
 use super::tree::{self, Key, Node, Value};
 
-/// Lays the `--set` texts of `source` over `tree`, in their order.
+/// Applies the `--set` texts of `source` to `tree`, in their order.
 pub fn apply(tree: &mut Node, source: &Source) -> Result<(), ConfigError> {
     for (n, set) in source.sets().iter().enumerate() {
         let wrong = |message: String| ConfigError::at(source, Place::Set(n), message);
@@ -28,7 +28,7 @@ pub fn apply(tree: &mut Node, source: &Source) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Writes `value` at `keys`, making the sections on the way; null removes the key.
+/// Sets `value` at `keys`, adding missing sections; null removes the key.
 fn put(tree: &mut Node, keys: &[&str], value: Node) -> Result<(), String> {
     let Some((last, sections)) = keys.split_last() else {
         return Ok(());
@@ -50,7 +50,7 @@ fn put(tree: &mut Node, keys: &[&str], value: Node) -> Result<(), String> {
         node = &mut entries[at].1;
     }
     let entries = entries(node, sections)?;
-    // a new value takes the place of the old one, so that the order stays that of the file
+    // a new value replaces the old one in place, so that the order is that of the file
     match entries.iter().position(|(key, _)| key.name == *last) {
         Some(at) if removes => {
             entries.remove(at);

@@ -1,4 +1,4 @@
-//! An amount of memory as people write it.
+//! An amount of memory with its unit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(u64);
 
-/// The units, the larger before the smaller.
+/// The units, larger ones first.
 const UNITS: [(&str, u64); 6] = [
     ("TiB", 1 << 40),
     ("TB", 1_000_000_000_000),
@@ -21,13 +21,13 @@ const UNITS: [(&str, u64); 6] = [
 const MEGABYTE: u64 = 1_000_000;
 const MOST: u64 = 1_000_000_000_000_000;
 
-/// The text is no size.
+/// The text is not a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {}", Size::EXPECTED)]
 pub struct NoSize;
 
 impl Size {
-    /// The texts that are accepted, for errors.
+    /// The accepted texts, for errors.
     pub const EXPECTED: &'static str = "a size from 1MB to 1000TB, such as `2GiB` or `500MB`";
 
     /// The number of bytes.
@@ -36,11 +36,11 @@ impl Size {
     }
 
     fn of(bytes: f64) -> Result<Self, NoSize> {
-        // a NaN is in no range
+        // no range contains NaN
         if (MEGABYTE as f64..=MOST as f64).contains(&bytes) { Ok(Self(bytes as u64)) } else { Err(NoSize) }
     }
 
-    /// A size in megabytes, which is the meaning of a number without a unit.
+    /// A size in megabytes, the unit of a number without a unit.
     pub fn of_megabytes(number: u64) -> Result<Self, NoSize> {
         Self::of(number as f64 * MEGABYTE as f64)
     }

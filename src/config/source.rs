@@ -1,4 +1,4 @@
-//! The text of the pipeline and the place of every key in it. Every later check can point at the line of a key.
+//! The text of the pipeline and the place of every key in it, so that later checks can report the line of a key.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub enum Place {
     Set(usize),
 }
 
-/// A stretch of one line, counted in characters.
+/// A part of one line, counted in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// From 1.
@@ -35,7 +35,7 @@ struct Written {
     value: Place,
 }
 
-/// The YAML text, the `--set` texts, and where each key stands.
+/// The YAML text, the `--set` texts, and the place of each key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     file: PathBuf,
@@ -65,12 +65,12 @@ impl Source {
         &self.sets
     }
 
-    /// Whether `key` (`runtime.batch_size`) is written, in the file or by `--set`, and not as null.
+    /// Whether `key` (`runtime.batch_size`) is written in the file or by `--set`, with a value other than null.
     pub fn has(&self, key: &str) -> bool {
         self.keys.contains_key(key)
     }
 
-    /// The path of `key` as the user wrote it: where `train` is a list, `train[0].mlp` for `train.candidates[0].mlp`.
+    /// The path of `key` as the user wrote it: if `train` is a list, `train[0].mlp` for `train.candidates[0].mlp`.
     pub(super) fn written(&self, key: &str) -> String {
         match key.strip_prefix("train.candidates[") {
             Some(rest) if !self.has("train.candidates") => format!("train[{rest}"),
@@ -78,8 +78,8 @@ impl Source {
         }
     }
 
-    /// The place of the value of `key`. Where `key` is not written it is the place of the nearest section around it;
-    /// `None` when there is no such section either.
+    /// The place of the value of `key`. If the key is not written, the place of the nearest section around it; `None`
+    /// if there is no such section.
     pub(super) fn place(&self, key: &str) -> Option<Place> {
         if let Some(written) = self.keys.get(key) {
             return Some(written.value);
@@ -94,9 +94,9 @@ impl Source {
         None
     }
 
-    /// Resolves a path that is the value of `key`. It counts from the folder of the YAML file, or from the current
-    /// folder where `--set` gave it. `..` is folded where that cannot change the meaning. An address (`s3://bucket`)
-    /// stays as it is.
+    /// Resolves a path that is the value of `key`. It is relative to the folder of the YAML file, or to the current
+    /// folder if `--set` gave it. `folder/..` is removed where this does not change the meaning. A URL (`s3://bucket`)
+    /// is not changed.
     pub(super) fn resolve(&self, key: &str, path: &Path) -> PathBuf {
         if Address::of(path).is_some() {
             return path.to_owned();
@@ -121,7 +121,7 @@ impl Source {
                     if !matches!(value.value, Value::Null) {
                         self.keys.insert(path.clone(), Written { key: key.place, value: value.place });
                     } else if STAGES.contains(&path.as_str()) {
-                        // the section is written, with nothing in it
+                        // the section is written, but empty
                         self.keys.insert(path.clone(), Written { key: key.place, value: key.place });
                     }
                     self.index_below(&path, value);
@@ -139,13 +139,13 @@ impl Source {
     }
 }
 
-/// The dotted path of `key` in the section `path`; the top level is "".
+/// The dotted path of `key` in the section `path`; the path of the top level is empty.
 pub fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// Removes `.` and `folder/..` from a path. `folder/..` stays where `folder` is a symbolic link, since its parent is
-/// elsewhere.
+/// Removes `.` and `folder/..` from a path. If `folder` is a symbolic link, `folder/..` is kept, since the parent of
+/// its target is another folder.
 fn fold(path: &Path) -> PathBuf {
     use std::path::Component;
     let mut folded = PathBuf::new();

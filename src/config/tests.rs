@@ -1,4 +1,4 @@
-//! Pipelines without a mistake: defaults, ways to write a value, overrides and paths.
+//! Valid pipelines: defaults, forms of values, overrides and paths.
 
 use std::path::Path;
 
@@ -15,12 +15,12 @@ fn parsed(text: &str, sets: &[&str]) -> Pipeline {
     parse(text, Path::new("pipelines/fruits.yaml"), &sets).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A pipeline with `below` under the least there is.
+/// A pipeline with `below` added to the shortest valid one.
 fn with(below: &str) -> Pipeline {
     parsed(&format!("{LEAST}{below}\n"), &[])
 }
 
-/// A pipeline whose `input` holds `below` as well.
+/// The section `input` with `below` added.
 fn with_input(below: &str) -> Input {
     parsed(&format!("version: 1\ninput:\n  root: d\n  {below}\n"), &[]).input
 }
@@ -176,7 +176,7 @@ fn splits() {
     ] {
         assert_eq!(with_input(below).split, split, "{below}");
     }
-    // a table may bring the classes
+    // the table may have a column of classes
     assert_eq!(with("train: {mlp: {}}\n").input.label, Label::Folder);
     assert_eq!(with_input("label: none\n  split: {csv: a.csv}\ntrain: {mlp: {}}").label, Label::None);
 }
@@ -229,7 +229,7 @@ fn values_that_have_more_than_one_form() {
 fn texts_are_kept_as_written() {
     let input = with_input("classes: [007, 1.50, on, 'null', \"a b\", 2024-01-01]");
     assert_eq!(input.classes.unwrap(), ["007", "1.50", "on", "null", "a b", "2024-01-01"]);
-    // a class may be called `null`, in a list and before a `:`
+    // `null` may be the name of a class, in a list and before a `:`
     assert_eq!(with_input("classes: [null, ~, y]").classes.unwrap(), ["null", "~", "y"]);
     let train = with("train: {logistic: {class_weight: {null: 2.0, ~: 3.0}}}").train.expect("train");
     let weights = serde_json::to_value(train.logistic.expect("logistic").class_weight).expect("JSON");
@@ -258,7 +258,7 @@ fn batch_size_has_two_names() {
     assert_eq!(with("extract: {batch_size: 4}").batch_size(), 4);
     assert_eq!(with("extract: {batch_size: 4}\nruntime: {batch_size: 4}").batch_size(), 4);
     assert_eq!(with("runtime: {batch_size: 8}").batch_size(), 8);
-    // and none of them is in the fingerprint of the features
+    // none of these keys is part of the fingerprint of the features
     let json = |below: &str| serde_json::to_string(&with(below).extract).unwrap();
     assert_eq!(json("extract: {batch_size: 4}"), json(""));
 }
@@ -280,10 +280,10 @@ fn sets_override_add_and_remove() {
     assert_eq!(pipeline.reduce.unwrap().pca.unwrap().components, Components::Count(8));
     assert_eq!(pipeline.train.unwrap().mlp.unwrap(), MlpParams { hidden: vec![5], seed: 3, ..MlpParams::default() });
     assert_eq!(pipeline.report, None);
-    // the last one counts; removing what is not there is nothing; a value may hold `=`
+    // the last override counts; removing an absent key does nothing; a value may contain `=`
     let pipeline = parsed(text, &["name=a", "name=b=c", "select.variance_threshold=null", "extract.features=~"]);
     assert_eq!((pipeline.name.as_str(), pipeline.select, pipeline.extract.features), ("b=c", None, Features::Pooled));
-    // into a section that is there without keys
+    // an override below a section that is null
     let pipeline = parsed("version: 1\ninput: {root: d}\nreport:\n", &["report.samples=3"]);
     assert_eq!(pipeline.report.unwrap().samples, 3);
 }
@@ -341,7 +341,7 @@ fn classifiers_are_written_as_keys_or_as_a_list() {
 }
 
 proptest! {
-    /// No text makes the reader panic, and no error is without a message.
+    /// No text makes the parser panic, and no error is without a message.
     #[test]
     fn any_text_is_read_or_refused(text in "([a-e:{}\\[\\],&*<>!|'\"#~\t é-]|\n|version: 1\n|input:|root: d|  ){0,40}") {
         if let Err(error) = parse(&text, Path::new("p.yaml"), &[]) {

@@ -1,5 +1,5 @@
-//! `train`: which classifiers are trained, and how they are compared. Their hyperparameters are the structs of
-//! `featurize-learn`, with the reference in their doc comments.
+//! `train`: the classifiers, and how they are compared. Their hyperparameters are structs of `featurize-learn`, whose
+//! doc comments are the reference.
 
 use std::borrow::Cow;
 
@@ -74,10 +74,11 @@ impl Default for Auto {
 impl Auto {
     /// Exponents of C, which is a power of ten.
     const POWERS: std::ops::RangeInclusive<i32> = -4..=4;
-    /// The order in which candidates are left out where there is no room for all, from the last on: numbers of the grid.
+    /// The order in which candidates are tried when there are too few fits for all of them: indices into the grid, in
+    /// order of preference.
     const ORDER: [usize; 12] = [4, 9, 10, 2, 6, 3, 5, 11, 1, 7, 0, 8];
 
-    /// The candidates for which the fits suffice, the simplest first.
+    /// The candidates that fit into the number of `fits`, the simplest first.
     pub(super) fn grid(&self, folds: usize) -> Vec<Candidate> {
         let logistic = |power: i32| LogisticParams { c: 10f64.powi(power), max_iter: 1000, ..Default::default() };
         let logistic = Self::POWERS.map(|power| Candidate { logistic: Some(logistic(power)), ..Default::default() });
@@ -124,7 +125,7 @@ pub enum Classifier<'a> {
 }
 
 impl Train {
-    /// All classifiers that are asked for, in the order of the reference.
+    /// All classifiers in the YAML, in the order of the reference.
     pub fn classifiers(&self) -> Vec<Classifier<'_>> {
         let own = each(&self.mlp, &self.logistic, &self.knn);
         own.into_iter().chain(self.candidates.iter().chain(&self.grid).flat_map(Candidate::classifiers)).collect()
@@ -137,13 +138,13 @@ impl Train {
         let listed = self.candidates.iter().enumerate().flat_map(|(i, candidate)| {
             candidate.classifiers().into_iter().map(move |one| (format!("train.candidates[{i}].{}", one.name()), one))
         });
-        // the key under which the user would write such a classifier
+        // the key under which the user would write this classifier
         let chosen = self.grid.iter().flat_map(Candidate::classifiers);
         own.chain(listed).chain(chosen.map(|one| (format!("train.{}", one.name()), one))).collect()
     }
 
-    /// The settings with those candidates of `auto` that `check` passes; its first error where it passes none. A
-    /// classifier that is named in the YAML has to pass.
+    /// The settings with those candidates of `auto` that pass `check`; its first error if no candidate passes. A
+    /// classifier that is named in the YAML must pass.
     pub fn passing<E>(&self, check: impl Fn(&str, Classifier) -> Result<(), E>) -> Result<Cow<'_, Self>, E> {
         if self.auto.is_none() {
             self.keyed().into_iter().try_for_each(|(key, one)| check(&key, one))?;
@@ -169,14 +170,14 @@ impl Train {
         self.mlp.as_mut().map(|mlp| ("train.mlp".to_string(), mlp)).into_iter().chain(listed)
     }
 
-    /// Folds of the cross-validation, where one is asked for.
+    /// The number of folds of the cross-validation, if there is one.
     pub fn folds(&self) -> Option<usize> {
         self.cv.or_else(|| (self.auto.is_some() || self.classifiers().len() > 1).then_some(5))
     }
 }
 
 impl Candidate {
-    /// The classifiers of this entry: one, once the entry is checked.
+    /// The classifiers of this entry; exactly one once the entry is checked.
     pub fn classifiers(&self) -> Vec<Classifier<'_>> {
         each(&self.mlp, &self.logistic, &self.knn)
     }
@@ -205,7 +206,7 @@ impl<'a> Classifier<'a> {
         }
     }
 
-    /// Most epochs or iterations, where there are any.
+    /// The maximum number of epochs or iterations, if the classifier has one.
     pub fn max_iter(self) -> Option<usize> {
         match self {
             Self::Mlp(mlp) => Some(mlp.max_iter),
@@ -214,7 +215,7 @@ impl<'a> Classifier<'a> {
         }
     }
 
-    /// Weights of the classes, where they are asked for.
+    /// The weights of the classes, if set.
     pub fn class_weight(self) -> Option<&'a ClassWeight> {
         match self {
             Self::Mlp(mlp) => mlp.class_weight.as_ref(),
@@ -223,7 +224,7 @@ impl<'a> Classifier<'a> {
         }
     }
 
-    /// An error about a hyperparameter that cannot be used.
+    /// Returns an error about an invalid hyperparameter.
     pub fn check(self) -> Result<(), ParamError> {
         match self {
             Self::Mlp(mlp) => mlp.check(),
@@ -241,7 +242,7 @@ impl<'a> Classifier<'a> {
         }
     }
 
-    /// Whether a train table of so many rows and columns is held in memory.
+    /// Whether a train table of `rows` × `cols` is held in memory.
     pub fn holds(self, rows: usize, cols: usize) -> bool {
         let bytes = rows.saturating_mul(cols).saturating_mul(size_of::<f32>());
         match self {
@@ -252,7 +253,8 @@ impl<'a> Classifier<'a> {
         }
     }
 
-    /// A short description that tells it from others: its kind, its size, and every setting that is not the default.
+    /// A short description that distinguishes it from others: its kind, its size, and every setting that is not the
+    /// default.
     pub fn describe(self) -> String {
         let (own, default, told) = match self {
             Self::Mlp(mlp) => (json!(mlp), json!(MlpParams::default()), &["hidden", "solver"][..]),
@@ -264,7 +266,7 @@ impl<'a> Classifier<'a> {
             .into_iter()
             .flatten()
             .filter(|(key, value)| told.contains(&key.as_str()) || default[key] != **value)
-            .filter(|(key, _)| *key != "in_memory"); // the classifier is the same wherever its table lies
+            .filter(|(key, _)| *key != "in_memory"); // the classifier does not depend on where its table is held
         let setting = |(key, value): (&String, &Value)| match value {
             Value::String(word) => format!("{key} {word}"),
             value => format!("{key} {value}"),

@@ -1,7 +1,7 @@
-//! YAML text as a tree that knows where each key and value stands. The only file that uses the YAML crate.
+//! Reads YAML text as a tree with the place of each key and value. Only this file uses the YAML crate.
 //!
-//! The tree keeps a plain scalar as it is written, so that a class named `007` or `on` stays what it is; the struct
-//! that is filled decides what it reads. Anchors, aliases and merge keys are resolved here.
+//! The tree keeps a plain scalar as written, so that a class named `007` or `on` is not changed; the type that is
+//! deserialised decides how to read it. Anchors, aliases and merge keys are resolved here.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde_saphyr::{Location, MessageFormatter, Spanned, UserMessageFormatter};
 use super::ConfigError;
 use super::source::{Place, Source, Span};
 
-/// A value and where it is written.
+/// A value and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     pub place: Place,
@@ -19,7 +19,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Drops the keys of the top level that begin with `x-`: YAML anchors are defined under them, as in other tools.
+    /// Removes keys of the top level that begin with `x-`, under which YAML anchors are defined, as in other tools.
     pub fn drop_notes(&mut self) {
         if let Value::Map(entries) = &mut self.value {
             entries.retain(|(key, _)| !key.name.starts_with("x-"));
@@ -27,7 +27,7 @@ impl Node {
     }
 }
 
-/// A key and where it is written.
+/// A key and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key {
     pub name: String,
@@ -41,16 +41,16 @@ pub enum Value {
     Null,
     Scalar(Scalar),
     List(Vec<Node>),
-    /// In the order of the file, no key twice.
+    /// In the order of the file, without duplicate keys.
     Map(Vec<(Key, Node)>),
 }
 
-/// One word, number or text.
+/// A scalar: a word, a number or a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scalar {
-    /// As written, but without quotes.
+    /// The text as written, without quotes.
     pub text: String,
-    /// The type that it has by the rules of YAML.
+    /// The type by the rules of YAML.
     pub kind: Kind,
 }
 
@@ -81,7 +81,7 @@ pub fn read(source: &Source) -> Result<Node, ConfigError> {
     Err(ConfigError::at(source, node.place, message))
 }
 
-/// Reads the value of the `--set` number `n`.
+/// Reads the value of the `--set` with index `n`.
 pub fn read_set(source: &Source, n: usize, value: &str) -> Result<Node, ConfigError> {
     parse(value, Some(n)).map_err(|fault| fault.shown(source))
 }
@@ -98,13 +98,13 @@ impl Fault {
     }
 }
 
-/// The deepest nesting that is read. No pipeline needs it; it keeps the recursion within the stack.
+/// The deepest nesting that is read. No pipeline needs more; the limit protects the stack.
 const DEPTH: usize = 64;
 
 fn parse(text: &str, set: Option<usize>) -> Result<Node, Fault> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: DEPTH },
-        // `Reading::entries` finds duplicates and names both places
+        // `Reading::entries` finds duplicate keys and names both places
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
         reject_unsupported_tags: true,
@@ -117,14 +117,14 @@ fn parse(text: &str, set: Option<usize>) -> Result<Node, Fault> {
     }
 }
 
-/// Makes the tree of the values that the YAML crate reads.
+/// Converts the values of the YAML crate to the tree.
 struct Reading<'a> {
     text: &'a str,
     set: Option<usize>,
 }
 
 impl Reading<'_> {
-    /// `replayed`: the node comes out of an alias or a merge, so that its own place is where it is defined.
+    /// `replayed`: the node comes from an alias or a merge, so that its place is where it is defined.
     fn node(&self, yaml: Spanned<Yaml>, replayed: bool) -> Result<Node, Fault> {
         let aliased = yaml.referenced != yaml.defined;
         let place = self.place(if replayed { &yaml.defined } else { &yaml.referenced });
@@ -189,8 +189,8 @@ impl Reading<'_> {
         }
     }
 
-    /// The word at `location` that YAML reads as null (`null`, `~`). As a key and as an item of a list, where null has
-    /// no meaning, it is taken as a text, since a class may have this name.
+    /// The word at `location` that YAML reads as null (`null`, `~`). As a key and in a list, where null has no meaning,
+    /// it is read as text, since a class may have this name.
     fn null_word(&self, location: &Location) -> Option<String> {
         self.written(location).filter(|text| ["null", "Null", "NULL", "~"].contains(&text.as_str()))
     }
@@ -203,7 +203,7 @@ impl Reading<'_> {
         self.text.get(start..end).map(|text| text.trim().to_owned())
     }
 
-    /// The place and the message of an error of the YAML crate. Frequent mistakes get a clearer message than its own.
+    /// The place and the message of an error of the YAML crate. Frequent mistakes get a clearer message.
     fn fault(&self, error: &serde_saphyr::Error) -> Fault {
         use serde_saphyr::Error;
         let error = error.without_snippet();
@@ -228,7 +228,7 @@ impl Reading<'_> {
         Fault { place, message }
     }
 
-    /// The place of a tab in the indentation of the line of `place`, with a message about it.
+    /// The place of a tab in the indentation of the line of `place`, with a message.
     fn tab(&self, place: Place) -> Option<(Place, String)> {
         let Place::File(span) = place else { return None };
         let line = self.text.lines().nth(span.line - 1)?;
@@ -238,7 +238,7 @@ impl Reading<'_> {
     }
 }
 
-/// A hint for some messages of the YAML crate; empty where the message is clear by itself.
+/// A hint for some messages of the YAML crate; empty if the message is clear.
 fn hint(said: &str) -> &'static str {
     if said.contains("mapping values are not allowed") {
         "; check the indentation, and put quotes around a text that holds `: `"
@@ -251,7 +251,7 @@ fn hint(said: &str) -> &'static str {
     }
 }
 
-/// Any value, as the YAML crate reads it.
+/// Any value from the YAML crate.
 enum Yaml {
     Null,
     Plain(Kind),
@@ -299,7 +299,7 @@ impl<'de> Visitor<'de> for Anything {
         Ok(Yaml::Plain(u64::try_from(v).map_or(Kind::Negative(v), Kind::Whole)))
     }
 
-    // larger than any whole number that a pipeline holds
+    // larger than any integer in a pipeline
     fn visit_u128<E>(self, v: u128) -> Result<Yaml, E> {
         Ok(Yaml::Plain(Kind::Float(v as f64)))
     }

@@ -1,4 +1,4 @@
-//! Readers of values that may be written in more than one way: a number or a word, one number or a list.
+//! Deserialisers of values that may be written in several forms: a number or a word, one number or a list.
 //!
 //! Each is a visitor of its own, since serde's untagged enums lose the place and the text of an error.
 
@@ -10,7 +10,7 @@ use super::train::{Auto, Train};
 pub use crate::learn::hyperparameters::auto_or_whole;
 use crate::learn::read_forms;
 
-/// Reads a section that is there, even with nothing in it: `report:`.
+/// Reads a section that is written, even if it is empty: `report:`.
 pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
@@ -48,7 +48,7 @@ pub fn auto_or_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     })
 }
 
-/// Reads `white`, `black` or three levels of red, green and blue.
+/// Reads `white`, `black` or a list of red, green and blue levels.
 pub fn colour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 3], D::Error> {
     read_forms!(deserializer, "`white`, `black` or three levels from 0 to 255, `[red, green, blue]`" => [u8; 3] {
         visit_str(v: &str, Str) => match v {

@@ -5,7 +5,7 @@ use super::super::train::{Auto, Candidate, Classifier, Train};
 use super::super::{ConfigError, ranges};
 use super::{Checked, check_params, expected, whole};
 
-/// Checks `train`, and resolves the paths in it, so that they count from the current folder.
+/// Checks `train`, and resolves the paths in it to paths relative to the current folder.
 pub fn check(train: &mut Train, source: &Source) -> Checked {
     if let Some(auto) = &train.auto {
         train.grid = grid(auto, train, source)?;
@@ -30,7 +30,7 @@ pub fn check(train: &mut Train, source: &Source) -> Checked {
     Ok(())
 }
 
-/// The candidates of `train: auto`, which stands alone.
+/// The candidates of `train: auto`; an error if classifiers are named beside it.
 fn grid(auto: &Auto, train: &Train, source: &Source) -> Checked<Vec<Candidate>> {
     if let Some((key, _)) = train.keyed().first() {
         let key = source.written(key);

@@ -1,4 +1,4 @@
-//! docs/pipelines.md has a reference of all keys, made of the schema.
+//! docs/pipelines.md has a reference of all keys, generated from the schema.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ fn the_reference_of_the_yaml_is_that_of_the_structs() {
     crate::docs::keep("pipelines.md", &[text.join("\n\n")]);
 }
 
-/// The schema of `key`; of a choice between a section and nothing, that of the section.
+/// The schema of `key`; if the key may be null, the schema of its section.
 pub(super) fn inner<'a>(root: &'a Value, key: &'a Value) -> &'a Value {
     let any = key["anyOf"].as_array().and_then(|any| any.iter().find(|one| one["$ref"].is_string()));
     resolved(root, any.unwrap_or(key))
@@ -38,7 +38,7 @@ fn section(root: &Value, path: &str, names: &[&str]) -> String {
     format!("### {heading}\n\n{}\n\n{}", capitalised(&about), items.join("\n"))
 }
 
-/// The key in code; that of a section leads to its heading.
+/// The key as code; if it is a section, with a link to its heading.
 fn linked(path: &str, name: &str) -> String {
     let dotted = join(path, name);
     match keys::sections().iter().any(|(section, _)| *section == dotted) {

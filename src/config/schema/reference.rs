@@ -1,10 +1,10 @@
-//! The schema in words: the values that a key takes, their meanings and its default. The descriptions that editors show
-//! and the reference in docs/pipelines.md are made of these words, so a range or a default is written once, in a
+//! Describes the schema as text: the values of a key, their meanings and its default. The descriptions for editors and
+//! the reference in docs/pipelines.md are made from this text, so that a range or a default is written only once, in a
 //! struct.
 
 use serde_json::Value;
 
-/// A key of a section, in words.
+/// The text about a key of a section.
 pub struct Entry {
     /// The doc comment of the key's field.
     pub text: String,
@@ -36,7 +36,7 @@ impl Entry {
         Some(Self { values: or(&alternatives(root, key)), text, meanings, default })
     }
 
-    /// Returns the whole description in one paragraph, for editors.
+    /// Returns the whole description as one paragraph, for editors.
     pub fn paragraph(&self) -> String {
         let Self { text, values, meanings, default } = self;
         let mut all = text.clone();
@@ -52,13 +52,13 @@ impl Entry {
     }
 }
 
-/// `text` with a full stop at its end.
+/// `text` with a full stop at the end.
 pub fn sentence(text: &str) -> String {
     let text = text.trim();
     if text.ends_with(['.', ':', '!', '?']) { text.to_string() } else { format!("{text}.") }
 }
 
-/// A description without its sentence `Default: ….`, and the words of that sentence.
+/// A description without its sentence `Default: ….`, and the text of that sentence.
 fn without_default(text: &str) -> (String, Option<String>) {
     let Some((before, rest)) = text.split_once(" Default: ") else { return (text.to_string(), None) };
     match rest.split_once(". ") {
@@ -73,7 +73,7 @@ pub fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     target.unwrap_or(schema)
 }
 
-/// The words of `schema` that have a description.
+/// The constants of `schema` that have a description.
 fn meanings(root: &Value, schema: &Value) -> Vec<(String, String)> {
     let schema = resolved(root, schema);
     let described = |one: &Value| Some((one["const"].as_str()?.to_string(), one["description"].as_str()?.to_string()));
@@ -82,7 +82,7 @@ fn meanings(root: &Value, schema: &Value) -> Vec<(String, String)> {
     words.chain(inner).collect()
 }
 
-/// The ways to write a value of `schema`.
+/// The forms of a value of `schema`.
 fn alternatives(root: &Value, schema: &Value) -> Vec<String> {
     let schema = resolved(root, schema);
     if let Some(title) = schema["title"].as_str() {
@@ -108,7 +108,7 @@ fn alternatives(root: &Value, schema: &Value) -> Vec<String> {
         Some(&"string") => vec!["a text".to_string()],
         Some(&"array") => vec![list(root, schema)],
         Some(&"object") => vec![object(root, schema)],
-        // a choice of nothing
+        // an empty choice
         _ => Vec::new(),
     }
 }
@@ -148,7 +148,7 @@ fn range(schema: &Value) -> String {
     }
 }
 
-/// `1,000,000`; a fraction as it is.
+/// The number with thousands separators, `1,000,000`; a fraction is not changed.
 fn number(value: &Value) -> String {
     let text = value.to_string();
     if !value.is_u64() {
@@ -158,7 +158,7 @@ fn number(value: &Value) -> String {
     groups.collect::<Vec<_>>().join(",")
 }
 
-/// A value as it is written in the YAML.
+/// A value in the form in which it is written in the YAML.
 fn code(value: &Value) -> String {
     match value {
         Value::String(text) => format!("`{text}`"),

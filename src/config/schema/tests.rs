@@ -1,4 +1,4 @@
-//! The schema and the reader agree on every key and on many values, and the files that ship are valid.
+//! The schema and the deserialisers agree on every key and on many values, and the shipped files are valid.
 
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,8 @@ const SHIPPED: &str = "pipelines/featurize.schema.json";
 /// Every stage, with its defaults.
 const WHOLE: &str = "version: 1\ninput: {root: x}\nselect: {}\nreduce: {pca: {}}\ntrain: {mlp: {}}\nreport: {}\n";
 
-/// A pipeline in which the key at `path` can be tried: with `svd` instead of `pca` for a key of `svd`, and with the
-/// classifier that the key belongs to.
+/// A pipeline in which the key at `path` can be set: with `svd` instead of `pca` for a key of `svd`, and with the
+/// classifier to which the key belongs.
 fn whole(path: &str) -> String {
     match path.split('.').take(2).collect::<Vec<_>>()[..] {
         ["reduce", "svd"] => WHOLE.replace("pca", "svd"),
@@ -117,7 +117,7 @@ fn defaults_of_the_schema_are_those_of_the_reader() {
         let set = format!("{path}={default}");
         let same = parse(&whole, Path::new("a.yaml"), std::slice::from_ref(&set))
             .unwrap_or_else(|error| panic!("{set}: {error}"));
-        // as JSON, since the source texts differ by the `--set`
+        // compared as JSON, since the source texts differ by the `--set`
         assert_eq!(serde_json::to_value(&same).ok(), serde_json::to_value(&plain).ok(), "{set}");
         tried += 1;
     }
@@ -157,8 +157,8 @@ fn what_the_schema_takes_is_read_and_what_it_refuses_is_refused() {
     let (mut compared, mut apart) = (0, Vec::new());
     for (path, key) in leaves(&root) {
         let text = matches!(&key["type"], kind if *kind == "string" || *kind == json!(["string", "null"]));
-        // keys of the split depend on one another, and so do fits and folds; the schema does not know the letters of a
-        // name; the plan checks models
+        // keys of the split depend on one another, and so do fits and folds; the schema does not check the characters
+        // of a name; models are checked by the plan
         let skipped = ["name", "extract.model", "train.group_by", "train.auto.fits"];
         if path.starts_with("input.split.") || skipped.contains(&path.as_str()) {
             continue;
