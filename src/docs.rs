@@ -1,9 +1,9 @@
-//! Keeps the generated parts of the documents: a test compares them with the program, or writes them anew.
+//! Checks the generated parts of the documents: a test compares them with the program, or regenerates them.
 
 use std::path::Path;
 
-/// Compares the blocks of `docs/FILE`, one after the other, with `texts`. A block stands between the lines
-/// `<!-- generated: begin -->` and `<!-- generated: end -->`. With `UPDATE_DOCS` in the environment, it writes them.
+/// Compares the blocks of `docs/FILE`, one after the other, with `texts`. A block is between the lines `<!-- generated:
+/// begin -->` and `<!-- generated: end -->`. If the environment variable `UPDATE_DOCS` is set, it writes the blocks.
 pub(crate) fn keep(file: &str, texts: &[String]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(file);
     let (begin, end) = ("<!-- generated: begin -->\n", "<!-- generated: end -->\n");
@@ -35,7 +35,7 @@ pub(crate) fn keep(file: &str, texts: &[String]) {
     }
 }
 
-/// The anchor that mdBook and code hosts make of a heading.
+/// The anchor that mdBook and code hosts derive from a heading.
 fn anchor(heading: &str) -> String {
     let letters = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = letters.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

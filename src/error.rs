@@ -73,7 +73,7 @@ pub enum Error {
     Stream(#[from] StreamError),
     #[error("{0}")]
     UnknownModel(String),
-    /// A command was given an argument that it cannot use.
+    /// A command has an argument that it cannot use.
     #[error("{0}")]
     Usage(String),
     #[error(transparent)]
@@ -90,7 +90,7 @@ pub enum Error {
     Json(#[from] serde_json::Error),
 }
 
-/// Errors of the weights and of their store stay what they are, whichever part of the program asked.
+/// Converts errors of weights and of their store to the same variants, whichever part of the program returned them.
 impl From<NetworkPlanError> for Error {
     fn from(error: NetworkPlanError) -> Self {
         match error {
@@ -171,7 +171,7 @@ impl Error {
         }
     }
 
-    /// Returns the file that is damaged, when that is the error.
+    /// Returns the damaged file, if the error is about one.
     pub fn damaged(&self) -> Option<&Path> {
         let error = match self {
             Error::Io(error)
@@ -188,7 +188,7 @@ impl Error {
         if let IoError::Damaged { path } = error { Some(path) } else { None }
     }
 
-    /// True when the user stopped the run: the error then has an [`Interrupted`] among its sources.
+    /// True if the user interrupted the run: the error then has an [`Interrupted`] among its sources.
     pub fn is_interrupted(&self) -> bool {
         let is_stopped = |error: &(dyn StdError + 'static)| error.is::<Interrupted>();
         matches!(self, Error::WeightStore(WeightStoreError::Interrupted(_)))

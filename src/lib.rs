@@ -1,4 +1,4 @@
-//! featurize: folders of pictures → feature tables and a classifier, from one YAML file.
+//! featurize: turns folders of pictures into feature tables and a classifier, by one YAML file.
 //!
 //! ```text
 //! YAML --config--> Pipeline --plan--> Plan
@@ -9,20 +9,21 @@
 //!    └────────── each stage commits its result to the run store; what is committed is not computed again ──────────┘
 //! ```
 //!
-//! Read [`pipeline`] first: it is the main path. Four parts are crates of their own: `featurize-image` (picture files
-//! to the network's input; here [`image`]), `featurize-kernels` (layers on the CPU, and all `unsafe` code),
-//! `featurize-nets` (networks, their weights, and running them; here [`models`], [`weights`], [`network_plan`],
-//! [`exec`], [`memory`] and [`threads`]) and `featurize-learn` (linfa models with scikit-learn's numbers; here
-//! [`learn`] and [`table`]). The modules of this crate:
+//! Read [`pipeline`] first: it runs the stages. Four parts are crates of their own: `featurize-image` (from picture
+//! files to the network's input; here [`image`]), `featurize-kernels` (layers on the CPU, and all `unsafe` code),
+//! `featurize-nets` (networks and their weights, and running them; here [`models`], [`weights`], [`network_plan`],
+//! [`exec`], [`memory`] and [`threads`]) and `featurize-learn` (linfa models with the same numbers as scikit-learn;
+//! here [`learn`] and [`table`]). The modules of this crate:
 //!
-//! * [`config`]: what the user wrote, checked, with line and column; [`plan`]: what follows from it.
-//! * [`stages`]: one function a stage, `run(plan, …, ui) -> (result, files)`; a stage never calls a stage.
-//! * [`pictures`]: the one road for pictures: where their bytes come from, the driver of threads and devices, and the
-//!   predictor, which applies to any picture what a run has learnt or a network knows.
-//! * [`io`]: atomic files, Parquet; the only module that uses polars. [`store`]: what a run has committed, whose the
-//!   files of its folder are, fingerprints, the lock.
-//! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees; [`terminal`]: what a terminal may see.
-//!   [`cli`]: the commands.
+//! * [`config`]: the checked settings of the user, with line and column; [`plan`]: everything that is derived from
+//!   them.
+//! * [`stages`]: one function per stage, `run(plan, …, ui) -> (result, files)`; a stage never calls another one.
+//! * [`pictures`]: reads pictures and sends them through a network: the sources of their bytes, the driver of threads
+//!   and devices, and the predictor, which applies a run's classifier, or a network's own, to any picture.
+//! * [`io`]: atomic files, Parquet; the only module that uses polars. [`store`]: the committed results of a run, the
+//!   files that belong to it, fingerprints, the lock.
+//! * [`plot`]: figures of classified pictures. [`progress`]: progress bars and messages; [`terminal`]: escaping and
+//!   colours for terminals. [`cli`]: the commands.
 //!
 //! Features of a picture from another program:
 //!
@@ -42,7 +43,8 @@
 //! # }
 //! ```
 //!
-//! Everything fitted is fitted on the train split only. The ecosystems meet only as [`table::FeatureMatrix`].
+//! All models are fitted on the train split only. Stages and learners exchange features only as
+//! [`table::FeatureMatrix`].
 
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]

@@ -1,4 +1,4 @@
-//! The main path: nine stages in order. What is committed under the fingerprint of now is not computed again.
+//! Runs the nine stages in order. A result that was committed with the current fingerprint is not computed again.
 
 mod forget;
 mod keys;
@@ -33,11 +33,11 @@ use crate::stages::train::{self, TrainError, Trained};
 use crate::store::{Claims, Lock, OutputFile, Owner, Record, StoreError, Writes};
 pub use keys::Keys;
 
-/// The results of a run, and the work that it had to do.
+/// The results of a run, and which of them it computed.
 #[derive(Debug)]
 pub struct Outcome {
     pub listing: Listing,
-    /// Whether the manifest of the listing was written anew.
+    /// Whether the manifest of the listing was rewritten.
     pub listed: bool,
     pub extracted: Option<Extracted>,
     pub selected: Option<Selected>,
@@ -47,20 +47,20 @@ pub struct Outcome {
     pub compared: Option<Compared>,
     pub drawn: Option<Drawn>,
     pub reported: Option<Reported>,
-    /// The stages that were computed now.
+    /// The stages that were computed in this run.
     pub computed: Vec<StageId>,
     /// Seconds of each stage when it was last computed.
     pub seconds: Vec<(StageId, f64)>,
-    /// The most memory that each stage held then, in MB; where the system tells it.
+    /// The peak memory of each stage when it was last computed, in MB; empty where the system does not report it.
     pub memory: Vec<(StageId, u64)>,
 }
 
-/// Runs the plan. A file of the run that is damaged is made anew, once.
+/// Runs the plan. If a file of the run turns out to be damaged, its stage is computed again, once.
 pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     run_on(plan, None, options, ui)
 }
 
-/// The same with the pictures that a run with the same `input` has listed, as far as memory holds them.
+/// Runs the plan with the listing of another run with the same `input`, if that listing is in memory.
 pub fn run_on(plan: &Plan, listed: Option<&Listing>, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let listed = listed.filter(|listing| listing.stored.is_none());
     let lock = Lock::take(&plan.dir)?;
@@ -81,10 +81,10 @@ pub fn run_on(plan: &Plan, listed: Option<&Listing>, options: &Options, ui: &Ui)
 
 fn attempt(plan: &Plan, listed: Option<&Listing>, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outcome, Error> {
     let start = Instant::now();
-    // a run that ends with the listing is asked to list
+    // with `--until scan`, the pictures are always listed
     let anew = options.rescan || options.until == Some(StageId::Scan);
     let keep: Keep<Error> = &mut |large| Ok(extract::draft(plan, large, ui)?);
-    // copies are looked for among all pictures
+    // the search for copies needs all pictures in memory
     let is_kept = lock.writable().is_ok() && !plan.pipeline.input.hash;
     let mut listing = match listed {
         Some(listing) => listing.clone(),
@@ -107,7 +107,7 @@ fn attempt(plan: &Plan, listed: Option<&Listing>, options: &Options, lock: &Lock
     let reused = run.claims.reused;
     let extracted = run.stage(StageId::Extract, |keys| {
         let (done, files) = extract::run(plan, &mut listing, options, ui)?;
-        // the fingerprint covers the contents of the pictures, which are known only now
+        // the fingerprint covers the contents of the pictures, which are known only after the extraction
         *keys = Keys::of(plan, &listing)?;
         Ok::<_, Error>((Extracted { reused, ..done }, files))
     })?;
@@ -161,8 +161,8 @@ fn attempt(plan: &Plan, listed: Option<&Listing>, options: &Options, lock: &Lock
     Ok(outcome)
 }
 
-/// Returns the errors that are known as soon as the pictures are listed, before hours of extraction. Stages after
-/// `until` are not checked.
+/// Returns errors that are known once the pictures are listed, before hours of extraction. Stages after `until` are not
+/// checked.
 pub fn check(plan: &Plan, listing: &Listing, until: Option<StageId>, ui: &Ui) -> Result<(), Error> {
     let config = &plan.pipeline;
     let asked = |stage| until.is_none_or(|until| stage <= until);
@@ -197,29 +197,29 @@ struct Run<'a> {
     keys: Keys,
     lock: &'a Lock,
     claims: Claims,
-    /// The manifest was written anew.
+    /// Whether the manifest was rewritten.
     listed: bool,
     computed: Vec<StageId>,
     seconds: Vec<(StageId, f64)>,
     memory: Vec<(StageId, u64)>,
-    /// Stages whose files are those that they committed.
+    /// The stages whose files were compared with their committed hashes.
     checked: BTreeSet<StageId>,
 }
 
 impl Run<'_> {
-    /// The stages that this run is to bring to now, in order.
+    /// The stages up to `until`, in order.
     fn asked(&self) -> impl Iterator<Item = StageId> + '_ {
         self.keys.stages().filter(|stage| self.options.until.is_none_or(|until| *stage <= until))
     }
 
-    /// True when the stage is to be computed even if it is committed: pictures that can be read now may change all
-    /// results.
+    /// True if the stage must be computed even if it is committed. With `retry_failed` this holds for all stages, since
+    /// further pictures may change all results.
     fn is_forced(&self, stage: StageId) -> bool {
         self.options.force.is_some_and(|force| stage == force || stage.follows(force)) || self.options.retry_failed
     }
 
-    /// Returns an error when a file of `stage` is not the one that it committed. Tables of features are checked when
-    /// they are read, and files that no stage reads are not checked.
+    /// Returns an error if a file of `stage` does not have its committed hash. Feature tables are checked when they are
+    /// read, and files that no stage reads are not checked.
     fn check(&mut self, stage: StageId) -> Result<(), IoError> {
         let dir = &self.plan.dir;
         let unread = [dir.features(), dir.npy(), dir.index()];
@@ -231,8 +231,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Says which files will be written, before the first one is. A file of somebody else at one of these names is an
-    /// error.
+    /// Records the names of the files that will be written, before the first one is. It is an error if a file with one
+    /// of these names does not belong to the run.
     fn claim(&mut self, listing: &Listing) -> Result<(), Error> {
         let (plan, owner) = (self.plan, Owner::of(&self.plan.dir));
         let is_due =
@@ -245,7 +245,7 @@ impl Run<'_> {
         let mut writes: Writes = self.asked().map(|stage| (stage, plan.writes(stage, shards))).collect();
         owner.check(&writes, &due, &|path| extract::is_table(&plan.dir, path))?;
         self.lock.writable()?;
-        // other files of an earlier extraction are not found again by their contents, as tables are
+        // unlike tables, other files of an earlier extraction are not recognised by their contents
         let before = Record::read(&plan.dir, StageId::Extract).filter(|_| due.contains(&StageId::Extract));
         for output in before.into_iter().flat_map(|record| record.files) {
             writes.entry(StageId::Extract).or_default().push(output.file);
@@ -264,7 +264,7 @@ impl Run<'_> {
         Ok(owner.claim(&self.claims).map_err(StoreError::from)?)
     }
 
-    /// Runs a stage where there is the `input` that it cannot do without.
+    /// Runs a stage if the `input` that it needs exists.
     fn optional<I, T: Serialize + DeserializeOwned, E>(
         &mut self,
         stage: StageId,
@@ -277,7 +277,7 @@ impl Run<'_> {
         input.map_or(Ok(None), |input| self.stage(stage, |_| work(input)))
     }
 
-    /// Opens the committed result of the stage, or computes and commits it. None when the stage is not asked for.
+    /// Opens the committed result of the stage, or computes and commits it. None if the stage is not asked for.
     fn stage<T, E>(
         &mut self,
         stage: StageId,
@@ -310,7 +310,7 @@ impl Run<'_> {
         self.ui.check()?;
         StageId::ALL.into_iter().filter(|&above| stage.follows(above)).try_for_each(|above| self.check(above))?;
         self.lock.writable()?;
-        // files that it wrote under other settings may not be written again
+        // files of earlier settings may not be written again, so they are deleted
         forget::stage(self.plan, stage, self.ui)?;
         memory::restart();
         let start = Instant::now();
@@ -329,11 +329,11 @@ impl Run<'_> {
         Ok(Some(result))
     }
 
-    /// Records which pictures were found; until they are extracted, the manifest tells that, too.
+    /// Commits the listing, and writes the manifest of the listed pictures, which the extraction replaces later.
     fn list(&mut self, listing: &mut Listing, seconds: f64) -> Result<(), Error> {
         let dir = &self.plan.dir;
         let known = |stage| self.keys.committed(self.plan, stage).is_some();
-        // a run that cannot be written to lists every time
+        // a read-only run is listed at every start
         if self.lock.writable().is_ok() {
             extract::keep_listing(self.plan, listing, &[])?;
             extract::note_ranges(self.plan)?;
@@ -352,7 +352,7 @@ impl Run<'_> {
         Ok(record.write(dir, StageId::Scan).map_err(StoreError::from)?)
     }
 
-    /// Commits the listing under the contents that the extraction has found in its pictures.
+    /// Commits the listing again, with the contents of pictures that the extraction has read.
     fn confirm_listing(&self, extracted: bool) -> Result<(), Error> {
         let Some((key, _)) = self.keys.get(StageId::Scan).filter(|_| extracted) else { return Ok(()) };
         match Record::read(&self.plan.dir, StageId::Scan).filter(|record| record.fingerprint != key) {
@@ -364,7 +364,7 @@ impl Run<'_> {
         }
     }
 
-    /// Removes the files of stages that the configuration no longer has.
+    /// Deletes the files of stages that are no longer configured.
     fn forget_what_is_not_asked_for(&self, listing: &Listing) -> Result<(), Error> {
         if listing.classes.is_empty() && self.plan.pipeline.train.is_some() {
             self.ui.note("no labels: the run ends after reduce; put each class in a folder of its own to train");
@@ -379,8 +379,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes `run.json` where it differs from the records: after a stage was computed, and after a run that was killed
-    /// just before.
+    /// Writes `run.json` if it differs from the records: after a stage was computed, or if an earlier run was killed
+    /// just before writing it.
     fn tell(&self) -> Result<(), Error> {
         let document = run_json::document(self.plan, &self.keys);
         if run_json::fits(&self.plan.dir, &document) {

@@ -1,4 +1,4 @@
-//! Derives from a checked configuration what is computed: model, weights, recipe, layer, width, columns, folders,
+//! Derives the plan of a run from the checked configuration: model, weights, recipe, layer, width, columns, folders,
 //! stages.
 
 mod network_card;
@@ -20,26 +20,26 @@ use crate::weights::WeightError;
 use crate::weights::store::StoreError;
 pub use network_card::NetworkCard;
 
-/// Bytes of features that a shard may hold in memory.
+/// The most bytes of features that a shard may have in memory.
 const SHARD_BYTES: usize = 128 << 20;
-/// The most multiply-accumulates of a shard, which are the most work that a killed run loses.
+/// The most multiply-accumulates of a shard, and so the most work that a killed run loses.
 const SHARD_MACS: u64 = 1_500_000_000_000;
-/// Rows of a shard, whatever the two limits above say.
+/// The least and the most rows of a shard, which take precedence over the two limits above.
 const SHARD_ROWS: [usize; 2] = [256, 2048];
 
-/// Files up to which a run holds its listing, each some 250 bytes.
+/// The most files of a listing that is kept in memory; each takes some 250 bytes.
 const HELD: usize = 1 << 20;
 
-/// Everything that the stages need to know.
+/// Everything that the stages need to know about the run.
 #[derive(Debug)]
 pub struct Plan {
     pub pipeline: Pipeline,
     pub dir: RunDir,
     pub backbone: NetworkPlan,
-    /// SHA-256 of the weights, or the seed that they are drawn from.
+    /// SHA-256 of the weights, or the seed of random weights.
     pub weights_id: String,
     pub stages: Vec<StageId>,
-    /// Files of a larger listing stay in the store; fewer in tests.
+    /// The most files of a listing in memory; a larger listing stays in the store. Tests use fewer.
     pub held: usize,
 }
 
@@ -55,11 +55,11 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Decides everything that needs no picture; `out` overrides the run's folder, published weights come by `fetch`.
+    /// Plans everything that needs no pictures. `out` overrides the run's folder; `fetch` gets published weights.
     pub fn new(mut pipeline: Pipeline, out: Option<&Path>, fetch: &mut Fetch<'_>) -> Result<Self, PlanError> {
         let backbone = backbone(&pipeline, fetch)?;
         if backbone.source.is_some() {
-            // own weights bring their model
+            // weights with a name of the user's own determine the model
             pipeline.extract.model.clone_from(&backbone.name);
         }
         let weights_id = backbone.weights.fingerprint()?;
@@ -75,7 +75,7 @@ impl Plan {
         self.backbone.width()
     }
 
-    /// Most pictures in one feature table.
+    /// The most pictures in one feature table.
     pub fn shard_rows(&self) -> usize {
         if let Some(rows) = self.pipeline.extract.shard_rows {
             return rows;
@@ -85,19 +85,19 @@ impl Plan {
         by_cost.clamp(SHARD_ROWS[0], SHARD_ROWS[1]).min(self.shard_room())
     }
 
-    /// Most pictures whose features a shard may hold in memory.
+    /// The most pictures whose features a shard may have in memory.
     pub fn shard_room(&self) -> usize {
         (SHARD_BYTES / (self.width() * 4).max(1)).max(1)
     }
 
-    /// Hash of the settings by which features are computed and tables are cut.
+    /// Hash of the settings for computing features and cutting tables.
     pub fn table_settings(&self) -> Result<String, serde_json::Error> {
         let settings = (self.network_settings(), self.pipeline.output.layout, self.shard_rows());
         fingerprint("tables", &settings, &[])
     }
 
-    /// The name of each feature column: `<model>_<features>_<index>`, with the layer's name where it is not the model's
-    /// own.
+    /// The name of each feature column: `<model>_<features>_<index>`, with the name of the layer if it is not the
+    /// default one.
     pub fn columns(&self) -> Vec<String> {
         let (model, kind) = (&self.backbone.name, self.features_word());
         let named = !self.pipeline.extract.layers().is_empty();
@@ -123,7 +123,7 @@ impl Plan {
         }
     }
 
-    /// Returns the settings that the features depend on, which their fingerprint covers.
+    /// Returns the settings that the features depend on, for the fingerprint.
     pub fn extract_settings(&self) -> Value {
         let mut settings = self.network_settings();
         if let Some(ranges) = self.backbone.ranges.get() {
@@ -132,7 +132,7 @@ impl Plan {
         settings
     }
 
-    /// The same without what a calibration has found.
+    /// The settings that the features depend on, without the result of the calibration.
     pub fn network_settings(&self) -> Value {
         let mut settings = json!({
             "model": self.backbone.name,
@@ -145,7 +145,7 @@ impl Plan {
             "recipe": self.backbone.recipe,
             "image": self.backbone.decoding,
         });
-        // the file says the rest, when it holds the network once
+        // the hash of the file identifies the weights, if it contains only one network
         if !self.backbone.taken.others.is_empty() {
             settings["weights_key"] = json!(self.backbone.taken.key);
         }
@@ -156,7 +156,7 @@ impl Plan {
         settings
     }
 
-    /// The metadata of every table: the network that made its numbers.
+    /// The metadata of every table: the network that computed its features.
     pub fn metadata(&self) -> Vec<(String, String)> {
         NetworkCard::of(self).metadata()
     }
@@ -203,13 +203,13 @@ impl Plan {
         self.pipeline.output.layout == Layout::Wide
     }
 
-    /// The layout of the tables, with the `names` that [`columns`](Self::columns) gives.
+    /// The layout of the tables; `names` are those of [`columns`](Self::columns).
     pub fn layout<'a>(&self, names: &'a [String]) -> features::Layout<'a> {
         if self.is_wide() { features::Layout::Wide(names) } else { features::Layout::Array(self.width()) }
     }
 }
 
-/// Plans the network that `extract` asks for; an error stands at the key that causes it.
+/// Plans the network of `extract`; an error is reported at the key that causes it.
 fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, PlanError> {
     let at = |key: &str, message: String| PlanError::Config(Box::new(pipeline.error_at(key, message)));
     let extract = &pipeline.extract;
@@ -244,7 +244,7 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, P
     let overrides = extract.recipe.clone().unwrap_or_default();
     let backbone = match network_plan::onnx_origin(&extract.weights, fetch).map_err(wrong)? {
         Some(weights) => {
-            // the file brings what these keys choose
+            // the file determines the values of these keys
             let keys = ["extract.model", "extract.source", "extract.weights_key", "extract.channels"];
             if let Some(key) = keys.into_iter().find(|key| pipeline.source.has(key)) {
                 let message =
@@ -263,7 +263,7 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, P
                 key: extract.weights_key.as_deref(),
                 source: extract.source,
                 seed: extract.seed,
-                // a layer that is asked for by name may stand above the last feature map
+                // a layer that is named may come after the last feature map
                 top: !extract.layers().is_empty(),
             };
             let Chosen { model, row, weights, recipe, exif, .. } =
@@ -288,12 +288,12 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, P
     Ok(backbone.decoding(pipeline.image.decoding(exif)).precision(extract.precision).kernels(runtime.kernels))
 }
 
-/// Whether pictures are turned upright: the libraries whose preset is asked for leave them as they are stored.
+/// Whether pictures are rotated by EXIF. Presets ignore EXIF, as their libraries do.
 pub(crate) fn exif_of(overrides: &RecipeOverrides, of_weights: Exif) -> Exif {
     if overrides.preset.is_some() { Exif::Ignore } else { of_weights }
 }
 
-/// The recipe that a library has for its weights of a network.
+/// The recipe of a library for its weights of a network.
 pub(crate) fn preset_of(model: &'static ModelSpec, preset: Preset) -> Result<Recipe, String> {
     let source = match preset {
         Preset::Keras => Source::Keras,
@@ -311,10 +311,10 @@ pub(crate) fn preset_of(model: &'static ModelSpec, preset: Preset) -> Result<Rec
     Ok(row.recipe.clone())
 }
 
-/// An error where there is no cache, or where the table of the pictures is a file that the run itself writes.
+/// Returns an error if the cache does not exist, or if the table of the pictures is a file that the run itself writes.
 fn check_paths(pipeline: &Pipeline, dir: &RunDir) -> Result<(), PlanError> {
     let wrong = |key: &str, message: String| Err(PlanError::Config(Box::new(pipeline.error_at(key, message))));
-    // a run that has its features needs no cache
+    // a run that has all features needs no cache
     let needed = Record::read(dir, StageId::Extract).is_none();
     let named = pipeline.output.cache.as_ref().filter(|cache| needed && **cache != Path::new(config::NO_CACHE));
     if let Some(cache) = named.filter(|cache| !cache.is_dir()) {
@@ -346,7 +346,7 @@ fn stages(pipeline: &Pipeline) -> Vec<StageId> {
     StageId::ALL.into_iter().filter(asked).collect()
 }
 
-/// A layer's name as part of a column's name.
+/// A layer's name, as a part of column names.
 fn word(layer: &str) -> String {
     layer.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }

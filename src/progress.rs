@@ -1,5 +1,5 @@
-//! Shows a run to the user while it works (a bar for each stage on a terminal, plain lines or JSON elsewhere), and
-//! carries the user's request to stop.
+//! Shows the progress of a run to the user (a bar for each stage on a terminal, plain lines or JSON elsewhere), and
+//! passes on the user's request to stop.
 
 mod pace;
 
@@ -201,7 +201,7 @@ impl Ui {
     }
 }
 
-/// Shows in `ui` how weights are looked for and downloaded; stops when the user wants it.
+/// Shows in `ui` the search and the download of weights; stops when the user asks for it.
 pub fn shown_in(ui: &Ui) -> impl FnMut(store::Progress<'_>) -> ControlFlow<()> {
     let ui = ui.clone();
     let mut transfer: Option<Transfer> = None;
@@ -223,13 +223,13 @@ pub struct Transfer {
     ui: Ui,
     bar: ProgressBar,
     name: String,
-    /// The time of the first call of `at`, and the number of bytes that were there at that time.
+    /// The time of the first call of `at`, and the number of bytes downloaded before.
     start: Option<(Instant, u64)>,
     shown: Instant,
 }
 
 impl Transfer {
-    /// Shows that `done` bytes of `total` are there.
+    /// Shows that `done` of `total` bytes are downloaded.
     pub fn at(&mut self, done: u64, total: Option<u64>) {
         let first = self.start.is_none();
         let (start, before) = *self.start.get_or_insert_with(|| (Instant::now(), done));

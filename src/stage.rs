@@ -1,4 +1,4 @@
-//! The names and the order of the stages, and the options of a run, which every part of the program may use.
+//! The names and the order of the stages, and the options of a run.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub enum StageId {
     Reduce,
     Train,
     Evaluate,
-    /// It reads the features alone, and runs after the classifier, so that this is ready earlier.
+    /// It only reads the features; it runs after the classifier, so that the classifier is ready earlier.
     Compare,
     Atlas,
     Report,
@@ -25,13 +25,13 @@ impl StageId {
     pub const ALL: [StageId; 9] = [Scan, Extract, Select, Reduce, Train, Evaluate, Compare, Atlas, Report];
     const NAMES: [&str; 9] = ["scan", "extract", "select", "reduce", "train", "evaluate", "compare", "atlas", "report"];
 
-    /// The word used in the YAML, on the command line and in file names.
+    /// The name in the YAML, on the command line and in file names.
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]
     }
 
-    /// Returns the stages whose results this one reads. Each entry is a choice: the first of its stages that the
-    /// pipeline runs.
+    /// Returns the stages whose results this one reads. Each entry is a list of alternatives: the stage reads the first
+    /// one that the pipeline runs.
     pub fn inputs(self) -> &'static [&'static [StageId]] {
         match self {
             Scan => &[],
@@ -45,26 +45,26 @@ impl StageId {
         }
     }
 
-    /// True when this stage reads the result of `other`, or a result that was made of it.
+    /// True if this stage reads the result of `other`, directly or through other stages.
     pub fn follows(self, other: StageId) -> bool {
         self.inputs().iter().copied().flatten().any(|&input| input == other || input.follows(other))
     }
 
-    /// The stage of that name.
+    /// The stage with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|stage| stage.name() == name)
     }
 }
 
-/// Settings of the command line beside those of the plan.
+/// Options of a run that are not in the plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// The last stage to run.
     pub until: Option<StageId>,
     /// Compute this stage and those after it even if they are committed.
     pub force: Option<StageId>,
-    /// Try pictures again that could not be read.
+    /// Read pictures again that could not be read.
     pub retry_failed: bool,
-    /// List the pictures again even if the listing of the store could be taken.
+    /// List the pictures again even if the listing in the store is up to date.
     pub rescan: bool,
 }

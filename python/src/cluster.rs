@@ -1,4 +1,4 @@
-//! Parts of a run for the actors of Ray, and the progress that their driver shows.
+//! Computes parts of a run in Ray actors, and shows the progress in their driver.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::errors::exception;
 use crate::extractor::{StoreOptions, plan};
 use crate::work::interruptible;
 
-/// Computes shards of a run that is listed.
+/// Computes shards of a run whose pictures are listed.
 #[pyclass(module = "featurize._featurize")]
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -40,25 +40,25 @@ impl Worker {
         Ok(Self { core })
     }
 
-    /// The number of each shard that is not there, and how many pictures it has.
+    /// The number of each shard without a table, and the number of its pictures.
     fn missing(&self, py: Python<'_>) -> PyResult<Vec<(usize, usize)>> {
         let found = py.detach(|| self.core.missing(0..self.core.shards()));
         found.map_err(|error| exception(py, error))
     }
 
-    /// Loads the network; an exception where this machine would compute other bits than the others.
+    /// Loads the network; raises an exception if this machine would compute other bits than the others.
     fn load(&mut self, py: Python<'_>) -> PyResult<()> {
         interruptible(py, Style::Quiet, |ui| self.core.load(ui))
     }
 
-    /// Computes a shard unless it is there; returns how many pictures were computed, and how many of them failed.
+    /// Computes a shard unless it has a table; returns the numbers of computed and of failed pictures.
     fn compute(&mut self, py: Python<'_>, shard: usize) -> PyResult<(usize, usize)> {
         let done = interruptible(py, Style::Quiet, |ui| self.core.compute(shard..shard + 1, ui))?;
         Ok((done.pictures, done.failed))
     }
 }
 
-/// The line that `featurize run` shows while it extracts.
+/// The progress line that `featurize run` shows during the extraction.
 #[pyclass(module = "featurize._featurize")]
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -74,7 +74,7 @@ impl Progress {
         Self { line: Some(ui.stage(StageId::Extract, Some(pictures), "images")), ui }
     }
 
-    /// So many pictures more are done.
+    /// Counts `pictures` more as done.
     fn advance(&self, pictures: u64) {
         self.line.iter().for_each(|line| line.inc(pictures));
     }

@@ -1,4 +1,4 @@
-//! Errors of the program as Python exceptions, with the program's own texts.
+//! Converts errors of the program to Python exceptions with the same text.
 
 use featurize::config;
 use featurize::plan::PlanError;
@@ -22,7 +22,7 @@ create_exception!(
      for the reason."
 );
 
-/// The exception for `error`.
+/// Makes the exception for `error`.
 pub(crate) fn exception(py: Python<'_>, error: impl Into<featurize::Error>) -> PyErr {
     let error = &error.into();
     if error.is_interrupted() {
@@ -46,7 +46,7 @@ pub(crate) fn exception(py: Python<'_>, error: impl Into<featurize::Error>) -> P
     error
 }
 
-/// Line and column of `error`, where it is about a place in a file.
+/// Line and column of `error`, if it is about a place in a file.
 fn place(error: &config::ConfigError) -> Option<(usize, Option<usize>)> {
     match error {
         config::ConfigError::NotUtf8 { line, .. } => Some((*line, None)),

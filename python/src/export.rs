@@ -1,4 +1,4 @@
-//! `export_onnx` and `model_card`: what a run has learnt, for other programs and for readers.
+//! `export_onnx` and `model_card`: export a run for other programs and for readers.
 
 use std::path::PathBuf;
 

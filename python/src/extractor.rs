@@ -1,4 +1,4 @@
-//! `Extractor`: a network that stays open.
+//! `Extractor`: a network that stays in memory.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::errors::exception;
 use crate::pictures::{Gathered, Input, Rows};
 use crate::work::interruptible;
 
-/// A network and what is taken from it; see the package's `Extractor`.
+/// A network and the layer for the features; see the package's `Extractor`.
 #[pyclass(frozen, module = "featurize._featurize")]
 #[derive(Debug)]
 pub(crate) struct Extractor {
@@ -32,7 +32,7 @@ pub(crate) struct Extractor {
     device: String,
 }
 
-/// A plan of the pipeline `text`, with published weights from the store.
+/// Plans the pipeline `text`, with published weights from the store.
 pub(crate) fn plan(
     text: &str,
     file: &Path,
@@ -46,7 +46,7 @@ pub(crate) fn plan(
     Ok(Plan::new(pipeline, out, fetch)?)
 }
 
-/// Where weights are kept, and whether they may be downloaded.
+/// The folder of weights, and whether they may be downloaded.
 #[derive(Debug)]
 pub(crate) struct StoreOptions {
     pub(crate) folder: Option<PathBuf>,
@@ -116,7 +116,7 @@ impl Extractor {
         self.plan.metadata()
     }
 
-    /// Features of `pictures`, in their order.
+    /// Computes the features of `pictures`, in their order.
     fn compute(&self, py: Python<'_>, pictures: Vec<Input>) -> PyResult<Rows> {
         let through = Through { extractor: &self.core, way: self.way, memory: &self.memory, strict: false };
         Gathered::of(py, &pictures, self.plan.width(), self.plan.pipeline.threads(), |stream, gathered| {
@@ -130,13 +130,13 @@ impl Extractor {
     }
 }
 
-/// Whether `path` is a folder, an archive or a table of pictures, and no picture itself.
+/// Whether `path` is a folder, an archive or a table of pictures, and not a picture itself.
 #[pyfunction]
 pub(crate) fn holds_pictures(path: PathBuf) -> bool {
     path.is_dir() || Form::of(&path).is_some() && path.is_file()
 }
 
-/// The paths of all pictures below `folder`, sorted, or in an archive.
+/// The paths of all pictures below a folder or in an archive, sorted.
 #[pyfunction]
 pub(crate) fn pictures(py: Python<'_>, folder: PathBuf) -> PyResult<Vec<OsString>> {
     let found = py.detach(|| featurize::stages::scan::named(&folder, &mut Members::default()));

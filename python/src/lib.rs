@@ -1,10 +1,10 @@
-//! The extension module `featurize._featurize`: what the Python package `featurize` calls.
+//! The extension module `featurize._featurize`, which the Python package `featurize` calls.
 //!
-//! The package's own Python files give the functions their defaults, their types and their numpy, Arrow and
-//! scikit-learn forms; this module moves plain values only (paths, bytes, a buffer of f32) and needs no header of numpy
+//! The package's Python files give the functions their defaults and types, and convert to NumPy, Arrow and
+//! scikit-learn; this module exchanges only plain values (paths, bytes, a buffer of f32) and needs no headers of NumPy
 //! or Arrow. Work runs without the GIL, and Ctrl-C ends it.
 
-// an error ends a call from Python, where its size is nothing
+// an error occurs at most once per call from Python, so its size does not matter
 #![allow(clippy::result_large_err)]
 
 mod cluster;

@@ -1,4 +1,4 @@
-//! Pictures as Python has them (paths, bytes of files, pixels), and what becomes of them.
+//! Pictures in the forms that Python passes (paths, bytes of files, pixels), and their results.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -16,7 +16,7 @@ use pyo3::types::PyByteArray;
 
 use crate::work::interruptible;
 
-/// A picture that Python hands over. The order of the variants is the order in which a value is tried.
+/// A picture from Python. PyO3 tries the variants in this order.
 #[derive(Debug, FromPyObject)]
 pub(crate) enum Input {
     /// The bytes of a picture file, whatever its format.
@@ -31,12 +31,12 @@ pub(crate) enum Input {
 #[derive(Debug)]
 pub(crate) struct Inputs<'a> {
     pictures: &'a [Input],
-    /// Those that lie in archives, by their numbers.
+    /// The pictures that are in archives, by their indices.
     members: HashMap<usize, NamedFile>,
 }
 
 impl<'a> Inputs<'a> {
-    /// Lists the archives that the paths of pictures lead into.
+    /// Lists the archives in the paths of the pictures.
     pub(crate) fn new(pictures: &'a [Input]) -> Result<Self, Interrupted> {
         let (mut archives, mut members) = (Members::default(), HashMap::new());
         for (number, picture) in pictures.iter().enumerate() {
@@ -52,7 +52,7 @@ impl<'a> Inputs<'a> {
 
 impl Source for Inputs<'_> {
     fn entry(&self, _: usize) -> Entry<'_> {
-        // errors are told by number
+        // errors refer to the index of the picture
         Entry { key: "", size: None, version: 0 }
     }
 
@@ -63,7 +63,7 @@ impl Source for Inputs<'_> {
         let bytes = match &self.pictures[number] {
             Input::Path(path) => return open_place(path, most, stop),
             Input::Bytes(bytes) => bytes.deref().into(),
-            // the simplest of all formats, so that pixels take the way of files
+            // pixels are written as PPM, so that they are processed like files
             Input::Pixels(pixels, width, height) => {
                 [format!("P6\n{width} {height}\n255\n").as_bytes(), pixels].concat().into()
             }
@@ -82,7 +82,7 @@ impl Source for Inputs<'_> {
     }
 }
 
-/// Values of pictures, in the order asked for; see `Rows` in `_featurize.pyi`.
+/// Values of pictures, in the order of the input; see `Rows` in `_featurize.pyi`.
 #[pyclass(frozen, module = "featurize._featurize")]
 #[derive(Debug)]
 pub(crate) struct Rows {
@@ -109,7 +109,7 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
-    /// Streams `pictures` through `work`, which puts the result of each, `width` values; Ctrl-C ends it.
+    /// Streams `pictures` through `work`, which calls `put` with the result of each, `width` values; Ctrl-C ends it.
     pub(crate) fn of(
         py: Python<'_>,
         pictures: &[Input],
@@ -128,7 +128,7 @@ impl Gathered {
         gathered.into_rows(py)
     }
 
-    /// Takes the result of picture `number`.
+    /// Stores the result of picture `number`.
     pub(crate) fn put(&mut self, number: usize, size: Option<(u64, u64)>, result: Result<Vec<f32>, Failure>) {
         match result {
             Ok(values) => {
@@ -139,7 +139,7 @@ impl Gathered {
         }
     }
 
-    /// Hands everything to Python; the values are copied once.
+    /// Returns the results to Python; the values are copied once.
     fn into_rows(self, py: Python<'_>) -> PyResult<Rows> {
         let Self { width, values, kinds, reasons, sizes } = self;
         let bytes = PyByteArray::new_with(py, values.len() * size_of::<f32>(), |bytes| {

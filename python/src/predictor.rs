@@ -1,4 +1,4 @@
-//! `Predictor`: what a run has learnt.
+//! `Predictor`: the classifier of a run.
 
 use std::path::PathBuf;
 
@@ -40,16 +40,17 @@ impl Predictor {
         self.core.classes()
     }
 
-    /// The largest distance of a picture of a known class, where a share `reject_rate` of them may be farther away,
-    /// by default the 0.99 quantile of the distances of the train pictures; None where the run has no distances.
+    /// The largest distance of a picture that counts as of a known class, if at most a share `reject_rate` of pictures
+    /// of known classes may be refused; by default the 0.99 quantile of the distances of the train pictures. None if
+    /// the run has no distances.
     #[pyo3(signature = (reject_rate = None))]
     fn limit(&self, py: Python<'_>, reject_rate: Option<f64>) -> PyResult<Option<f32>> {
         let rule = self.core.acceptance(reject_rate, None).map_err(|error| exception(py, error))?;
         Ok(rule.distance)
     }
 
-    /// The probability of every class for each of `pictures`, in their order; after them the distance of the picture,
-    /// where the run has distances.
+    /// The probabilities of all classes for each of `pictures`, in their order, followed by the distance of the picture
+    /// if the run has distances.
     fn compute(&self, py: Python<'_>, pictures: Vec<Input>) -> PyResult<Rows> {
         let width = self.core.classes().len() + usize::from(self.limit(py, None)?.is_some());
         Gathered::of(py, &pictures, width, self.threads, |stream, gathered| {

@@ -1,4 +1,4 @@
-//! `run`: a whole pipeline.
+//! `run`: runs a whole pipeline.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::errors::ConfigError;
 use crate::extractor::{StoreOptions, plan};
 use crate::work::interruptible;
 
-/// Runs the pipeline `text`; gives the run's folder.
+/// Runs the pipeline `text`; returns the run's folder.
 #[pyfunction]
 #[pyo3(signature = (text, file, sets, out, until, force, retry_failed, rescan, progress, weights_dir, offline))]
 #[expect(clippy::too_many_arguments, reason = "they are the keywords of Python's `run`")]

@@ -1,4 +1,4 @@
-//! Work without the GIL that Ctrl-C ends.
+//! Runs work without the GIL; Ctrl-C ends it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,11 +11,11 @@ use pyo3::prelude::*;
 
 use crate::errors::{FeaturizeError, exception};
 
-/// How soon Ctrl-C is noticed.
+/// The time between checks for Ctrl-C.
 const NOTICE: Duration = Duration::from_millis(50);
 
-/// Runs `work` on a thread of its own while Python's other threads go on. A signal whose handler raises (Ctrl-C) stops
-/// `work` by its user interface; the exception is returned once `work` has ended.
+/// Runs `work` on a thread of its own, so that other Python threads can run. A signal whose handler raises an exception
+/// (Ctrl-C) stops `work` through its user interface; the exception is returned once `work` has ended.
 pub(crate) fn interruptible<T: Send, E: Into<featurize::Error> + Send>(
     py: Python<'_>,
     style: Style,

@@ -15,7 +15,7 @@ use crate::stages::evaluate::Document;
 use crate::stages::report::formatting::{self, number, percent, plural};
 use crate::store::Summary;
 
-/// Fewer test pictures of a class than this leave its scores rough.
+/// The number of test pictures below which the scores of a class are called rough.
 const FEW: u64 = 30;
 
 /// Returns the card of a finished run.
@@ -68,7 +68,7 @@ fn network(page: &mut String, card: &NetworkCard) {
     line(page, &format!("* Decoding: {}\n", formatting::decoding(&card.image)));
 }
 
-/// The licence of published weights; it is not known of others.
+/// The licence of published weights; it is unknown for other weights.
 fn licence(card: &NetworkCard) -> &'static str {
     if card.weights_sha256.starts_with("random-") {
         return "none, they are random numbers";
@@ -77,7 +77,8 @@ fn licence(card: &NetworkCard) -> &'static str {
     rows.into_iter().find(|row| is_of(row, card)).map_or("not known to featurize", |row| row.licence)
 }
 
-/// Whether the weights of the card are those of `row`: by their hash where it is published, else by their file's name.
+/// Whether the weights of the card are those of `row`: by their hash if it is published, else by the name of their
+/// file.
 fn is_of(row: &WeightsSpec, card: &NetworkCard) -> bool {
     let name = Path::new(&card.weights).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let is_file = |file: &FileSpec| match file.hash {
@@ -156,7 +157,7 @@ fn limits(page: &mut String, document: &Document, run: &Value) {
     }
 }
 
-/// Text that Markdown shows as it is.
+/// Escapes the special characters of Markdown.
 fn escaped(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         if "\\`*_{}[]<>#|".contains(c) {

@@ -1,4 +1,4 @@
-//! An exported file is read back, and its probabilities are compared with those of the run for two drawn pictures.
+//! Reads an exported file back, and compares its probabilities with those of the run for two synthetic pictures.
 
 use std::path::Path;
 
@@ -12,16 +12,17 @@ use crate::pictures::Predictor;
 use crate::pictures::predictor::Saved;
 use crate::weights::Origin;
 
-/// Pictures that are compared.
+/// The number of pictures that are compared.
 const PICTURES: usize = 2;
-/// The distance that the order of sums may make: of probabilities absolute, of features ‖a − b‖ / ‖a‖.
+/// The largest difference that another order of summation may cause: absolute for probabilities, ‖a − b‖ / ‖a‖ for
+/// features.
 const TOLERANCE: f64 = 1e-4;
 
-/// Inputs of the file, and their probabilities by the program.
+/// Inputs for the file, and the probabilities that the program computes for them.
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub input: Values,
-    /// Sizes of the input, the number of pictures first.
+    /// The shape of the input, with the number of pictures first.
     pub shape: Vec<usize>,
     /// (pictures, classes)
     pub probabilities: Vec<f32>,
@@ -34,7 +35,7 @@ pub enum Values {
     U8(Vec<u8>),
 }
 
-/// Makes the sample of a file and reads the file back; returns the sample, and the result in words.
+/// Makes the sample of a file and reads the file back; returns the sample, and the result of the comparison as text.
 pub(super) fn check(
     bytes: &[u8],
     saved: Saved,
@@ -44,7 +45,7 @@ pub(super) fn check(
     let Some(mut network) = network else {
         return Ok((of_features(&saved)?, "it holds no network, and is not read back".to_string()));
     };
-    // the pictures have the size of the input already
+    // the pictures already have the size of the input
     network.recipe = Recipe { fit: Fit::Stretch, crop_pct: 1.0, ..network.recipe };
     let ours = saved.predictor(&network, &Device::cpu())?;
     let pictures: Vec<RgbImage> = (0..PICTURES).map(|number| picture(number, network.recipe.size)).collect();
@@ -60,7 +61,7 @@ pub(super) fn check(
             let apart = sample.probabilities.iter().zip(&back.probabilities).map(|(a, b)| f64::from((a - b).abs()));
             ("probabilities", apart.fold(0.0, f64::max))
         }
-        // nearest neighbours are not read, but the network before them
+        // featurize cannot read nearest neighbours back, so only the network before them is compared
         Err(_) => match NetworkPlan::of_onnx(file(), network.recipe.clone(), &[], Features::Avg) {
             Ok(read) => {
                 let back = Extractor::open(&read, &Device::cpu())?;
@@ -76,7 +77,7 @@ pub(super) fn check(
     Ok((sample, format!("read back: its {what} are {distance:.0e} away from those of the run")))
 }
 
-/// The largest ‖a − b‖ / ‖a‖.
+/// The largest relative difference ‖a − b‖ / ‖a‖ of the pairs.
 fn farthest(pairs: Vec<(Vec<f32>, Vec<f32>)>) -> f64 {
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
     let distance = |(a, b): &(Vec<f32>, Vec<f32>)| {
@@ -86,7 +87,7 @@ fn farthest(pairs: Vec<(Vec<f32>, Vec<f32>)>) -> f64 {
     pairs.iter().map(distance).fold(0.0, f64::max)
 }
 
-/// A picture of stripes.
+/// A synthetic picture.
 fn picture(number: usize, [h, w]: [usize; 2]) -> RgbImage {
     let level = |x: usize, y: usize, c: usize| (x * (c + 2) + y * (3 - c) + 61 * number + x * y / 7) % 256;
     RgbImage::from_fn(w, h, |x, y| [0, 1, 2].map(|c| level(x, y, c) as u8))
@@ -116,7 +117,7 @@ fn of_pictures(
     Ok(Sample { input, shape: [&[PICTURES][..], &sizes].concat(), probabilities })
 }
 
-/// The sample of a file without a network.
+/// The sample for a file without a network.
 fn of_features(saved: &Saved) -> Result<Sample, ExportError> {
     let width = saved.width();
     let value = |i: usize| ((i * 2_654_435_761) >> 7 & 0xff) as f32 / 128.0;

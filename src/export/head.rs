@@ -1,4 +1,5 @@
-//! From features to probabilities: selection, scale, projection, classifier and temperature as nodes of an ONNX file.
+//! Writes the steps from features to probabilities as nodes of an ONNX file: selection, scale, projection, classifier
+//! and temperature.
 
 use super::ExportError;
 use crate::learn::classifier::Classifier;
@@ -10,19 +11,19 @@ use crate::learn::temperature::{EPSILON, Temperature};
 use crate::onnx::{Attribute, Writer};
 use crate::pictures::predictor::Fitted;
 
-/// The output.
+/// The name of the output.
 pub(super) const PROBABILITIES: &str = "probabilities";
-/// The value whose softmax is the probabilities, before their calibration.
+/// The name of the value whose softmax is the uncalibrated probabilities.
 const SCORES: &str = "scores";
-/// Most values of the train table of nearest neighbours: 256 MB in the file, and read for every picture.
+/// The most values in the train table of nearest neighbours: 256 MB in the file, all read for every picture.
 const TABLE: usize = 64 << 20;
-/// A row of the table at this distance, or nearer, decides alone.
+/// A train row at most this far away is the only one that votes.
 const NO_DISTANCE: f32 = 1e-12;
-/// Along the columns.
+/// Attributes of an operator along the columns.
 const COLUMNS: [(&str, Attribute); 1] = [("axis", Attribute::Int(1))];
 
-/// Writes what a run has fitted on the features `x` (n, columns). Returns the name of the class scores, where the
-/// classifier has such.
+/// Writes the fitted steps of a run, with the features `x` (n, columns) as input. Returns the name of the class scores,
+/// if the classifier has any.
 pub(super) fn write(writer: &mut Writer, fitted: &Fitted, x: &str) -> Result<Option<&'static str>, ExportError> {
     let mut x = x.to_string();
     if let Some(kept) = &fitted.kept {
@@ -60,7 +61,7 @@ fn calibrate(writer: &mut Writer, temperature: Temperature, x: &str) {
     writer.named("Softmax", &[&scores], &COLUMNS, PROBABILITIES);
 }
 
-/// A constant row of numbers.
+/// Adds a constant row of numbers.
 fn row(writer: &mut Writer, values: &[f64]) -> String {
     let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
     writer.floats(&[values.len()], &values)
@@ -97,17 +98,17 @@ fn reduce(writer: &mut Writer, reduction: &Reduction, x: &str) -> String {
     }
 }
 
-/// Rows of length 1; a row of zeros stays as it is.
+/// Scales rows to length 1; a row of zeros is not changed.
 fn unit(writer: &mut Writer, x: &str) -> String {
     writer.op("LpNormalization", &[x], &COLUMNS)
 }
 
-/// Writes the layers, of which the last gives the scores of the classes.
+/// Writes the layers; the last one outputs the scores of the classes.
 fn layers(writer: &mut Writer, mlp: &Mlp, x: &str) {
     let mut x = x.to_string();
     for (at, layer) in mlp.layers.iter().enumerate() {
         let last = at + 1 == mlp.layers.len();
-        // of two classes the only output is the score of the second; that of the first is 0
+        // for two classes, the only output is the score of the second class, and the score of the first one is 0
         let with_zeros = |values: &[f32]| -> Vec<f32> { values.iter().flat_map(|&value| [0.0, value]).collect() };
         let (weights, bias) = match last && mlp.classes == 2 {
             true => (with_zeros(&layer.weights), with_zeros(&layer.bias)),
@@ -128,8 +129,8 @@ fn layers(writer: &mut Writer, mlp: &Mlp, x: &str) {
     }
 }
 
-/// Writes the votes of the nearest rows and returns the share of each class. Products find these rows; their distances
-/// are computed anew, since products lose the small ones.
+/// Writes the votes of the nearest rows and returns the share of each class. Matrix products find these rows; their
+/// distances are computed again as differences, since products are inexact for small distances.
 fn neighbours(writer: &mut Writer, knn: &Knn, x: &str) -> Result<String, ExportError> {
     let (rows, columns, k) = (knn.x.rows(), knn.x.cols(), knn.params.k);
     if rows.saturating_mul(columns) > TABLE {
@@ -140,7 +141,7 @@ fn neighbours(writer: &mut Writer, knn: &Knn, x: &str) -> Result<String, ExportE
         true => (knn.x.iter_rows().flat_map(direction).collect(), unit(writer, x)),
         false => (knn.x.as_slice().to_vec(), x.to_string()),
     };
-    // x · row − |row|² / 2 is largest for the nearest row, and so is the cosine
+    // the nearest row has the largest x · row − |row|² / 2, or the largest cosine
     let half = |row: &[f32]| -0.5 * row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
     let halves: Vec<f64> = table.chunks_exact(columns).map(|row| if is_cosine { 0.0 } else { half(row) }).collect();
     let (halves, table) = (row(writer, &halves), writer.floats(&[rows, columns], &table));
@@ -170,7 +171,7 @@ fn neighbours(writer: &mut Writer, knn: &Knn, x: &str) -> Result<String, ExportE
     Ok(writer.op("Div", &[&sums, &all], &[]))
 }
 
-/// The row with length 1; a row of zeros stays as it is.
+/// Scales the row to length 1; a row of zeros is not changed.
 fn direction(row: &[f32]) -> Vec<f32> {
     let length = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
     let length = if length == 0.0 { 1.0 } else { length };

@@ -1,5 +1,5 @@
-//! `featurize export`: what a run has learnt as one ONNX file, from the picture, or from its features, to the
-//! probability of every class, and as a model card.
+//! `featurize export`: writes a run as one ONNX file, from the picture or its features to the probability of every
+//! class, and as a model card.
 //!
 //! ```text
 //! pixels ──> input ──> network ──> features ──> kept columns ──> scale, PCA ──> classifier ──> probabilities
@@ -7,7 +7,7 @@
 //!            prepares it
 //! ```
 //!
-//! Everything is f32, also where the run computed or stored less precisely.
+//! Everything is computed in f32, even if the run computed or stored with lower precision.
 
 mod card;
 mod check;
@@ -37,9 +37,9 @@ use crate::weights::WeightError;
 /// The input of an exported file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The picture as the recipe prepares it: `input` (n, channels, height, width), f32.
+    /// A picture prepared by the recipe: `input` (n, channels, height, width), f32.
     Prepared,
-    /// The pixels that the recipe cuts out: `pixels` (n, height, width, 3), bytes of red, green and blue.
+    /// The pixels after the recipe's resizing and cropping: `pixels` (n, height, width, 3), RGB bytes.
     Pixels,
     /// Features of a run's table: `features` (n, columns), f32.
     Features,
@@ -56,7 +56,7 @@ impl Input {
     }
 }
 
-/// The value that holds the features.
+/// The name of the value with the features.
 const FEATURES: &str = "features";
 
 /// A run cannot be exported.
@@ -90,15 +90,15 @@ pub enum ExportError {
 #[derive(Debug)]
 pub struct Exported {
     pub bytes: Vec<u8>,
-    /// Name and sizes of its input, and the number of its classes, in words.
+    /// Name and shape of its input, and the number of its classes, as text.
     pub described: String,
-    /// Inputs of the file, and the probabilities that the program gives for them.
+    /// Inputs for the file, and the probabilities that the program computes for them.
     pub sample: Sample,
-    /// The result of reading it back, in words.
+    /// The result of reading it back, as text.
     pub checked: String,
 }
 
-/// Makes the ONNX file of a run; `weights` is a file to read the network's weights from.
+/// Makes the ONNX file of a run; `weights` is a file with the network's weights.
 ///
 /// # Errors
 /// The run has no classifier, its weights are missing, a step has no counterpart in ONNX, or the file is too large.
@@ -131,7 +131,7 @@ pub fn onnx(dir: &RunDir, weights: Option<&Path>, input: Input) -> Result<Export
     Ok(Exported { bytes, described, sample, checked })
 }
 
-/// Provenance, recipe and classes, and what featurize wants to know when it reads the file.
+/// Provenance, recipe and classes, and the metadata that featurize needs to read the file.
 fn metadata(saved: &Saved, scores: Option<&str>) -> Vec<(String, String)> {
     let card = NetworkCard { precision: Precision::F32, kernels: Kernels::Auto, ..saved.card.clone() };
     let mut all = card.metadata();
@@ -147,7 +147,7 @@ fn metadata(saved: &Saved, scores: Option<&str>) -> Vec<(String, String)> {
     all
 }
 
-/// Writes the network, up to its features; gives the sizes of its input.
+/// Writes the network, up to its features; returns the shape of its input.
 fn features(writer: &mut Writer, network: &NetworkPlan, input: Input) -> Result<Vec<usize>, ExportError> {
     let recipe = &network.recipe;
     let [h, w] = recipe.size;
@@ -166,7 +166,8 @@ fn features(writer: &mut Writer, network: &NetworkPlan, input: Input) -> Result<
     Ok(sizes)
 }
 
-/// Writes the recipe's arithmetic, from `pixels` to the prepared picture. Sizes and crops are the caller's.
+/// Writes the arithmetic of the recipe, from `pixels` to the prepared picture. Resizing and cropping are left to the
+/// caller.
 fn prepare(writer: &mut Writer, recipe: &Recipe, pixels: &str) {
     let floats = writer.op("Cast", &[pixels], &[("to", Attribute::Int(1))]);
     let mut x = writer.op("Transpose", &[&floats], &[("perm", Attribute::Ints(&[0, 3, 1, 2]))]);
@@ -177,7 +178,7 @@ fn prepare(writer: &mut Writer, recipe: &Recipe, pixels: &str) {
             x = writer.op("Gather", &[&x, &order], &[("axis", Attribute::Int(1))]);
         }
         ChannelOrder::Grey => {
-            // Pillow's `convert("L")`: every number is one that f32 holds exactly
+            // Pillow's `convert("L")`; f32 represents all of its integers exactly
             let weights = writer.floats(&[1, 3, 1, 1], &[19595.0, 38470.0, 7471.0]);
             let (half, whole) = (writer.floats(&[1], &[32768.0]), writer.float(65536.0));
             let sum = writer.op("Conv", &[&x, &weights, &half], &[]);

@@ -1,5 +1,5 @@
-//! Removes the committed files of a stage: it is computed anew, one of its files is damaged, or the configuration no
-//! longer has it.
+//! Removes the committed files of a stage if it is computed again, if one of its files is damaged, or if it is no
+//! longer configured.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -12,15 +12,15 @@ use crate::stage::StageId;
 use crate::store::{Record, RunDir};
 use crate::terminal::printable;
 
-/// The stage that has written a file of the run.
+/// The stage that wrote a file of the run.
 pub fn stage_of(dir: &RunDir, path: &Path) -> Option<StageId> {
     let named = |stage: &StageId| Record::read(dir, *stage).is_some_and(|record| record.file(dir, path).is_some());
-    // while `extract` is at work there is no record of it
+    // a table may belong to an extraction that is not committed
     let is_table = path.parent() == Some(&*dir.features());
     StageId::ALL.into_iter().find(named).or(is_table.then_some(StageId::Extract))
 }
 
-/// Removes a damaged file and the record of its stage, so that the stage makes it anew.
+/// Removes a damaged file and the record of its stage, so that the stage is computed again.
 pub fn damaged(plan: &Plan, stage: StageId, path: &Path, ui: &Ui) -> Result<(), Error> {
     let name = plan.dir.name_of(path);
     let text = "is damaged, its contents are not those that were written";
@@ -31,7 +31,7 @@ pub fn damaged(plan: &Plan, stage: StageId, path: &Path, ui: &Ui) -> Result<(), 
     self::stage(plan, stage, ui)
 }
 
-/// Gives `relabel.csv` another name where the user has changed it: mended labels are not thrown away.
+/// Renames `relabel.csv` if the user has changed it, so that corrected labels are not lost.
 fn keep_mended(record: &Record, dir: &RunDir, ui: &Ui) -> Result<(), Error> {
     let path = dir.relabel();
     let Some(file) = record.file(dir, &path) else { return Ok(()) };
@@ -45,13 +45,13 @@ fn keep_mended(record: &Record, dir: &RunDir, ui: &Ui) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes the record and the files of a stage. An extraction keeps its tables, which may still be good, and the files
-/// that it will write in any case.
+/// Removes the record and the files of a stage. An extraction keeps its tables, which may be reused, and the files that
+/// it will write in any case.
 pub fn stage(plan: &Plan, stage: StageId, ui: &Ui) -> Result<(), Error> {
     let dir = &plan.dir;
     if let Some(mut record) = Record::read(dir, stage) {
-        // a file that another stage has written since does not belong to this one any more: `compare` writes a table
-        // that was the report's
+        // a file that another stage has written since then does not belong to this stage any more: in earlier versions
+        // the report wrote the table that `compare` writes now
         let others = StageId::ALL.into_iter().filter(|&other| other != stage);
         let others: Vec<Record> = others.filter_map(|other| Record::read(dir, other)).collect();
         record.files.retain(|file| !others.iter().flat_map(|other| &other.files).any(|o| o.file == file.file));

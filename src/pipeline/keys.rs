@@ -1,4 +1,4 @@
-//! The fingerprint of each stage: a hash of its settings and of the fingerprints of what it reads.
+//! The fingerprint of each stage: a hash of its settings and of the fingerprints of its inputs.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::stages::scan::Listing;
 use crate::stages::{StageId, atlas, compare, train};
 use crate::store::{Record, fingerprint};
 
-/// The fingerprint of every stage, known before anything is computed.
+/// The fingerprint of every stage, known before the stages are computed.
 #[derive(Debug)]
 pub struct Keys {
     keys: Vec<Key>,
@@ -19,7 +19,7 @@ pub struct Keys {
 struct Key {
     stage: StageId,
     fingerprint: String,
-    /// The hash that the fingerprints of later stages cover in its place.
+    /// The hash that fingerprints of later stages cover instead of this one.
     read: String,
     settings: Value,
 }
@@ -56,8 +56,7 @@ impl Keys {
             let read = fingerprint(stage.name(), &settings, &inputs)?;
             let mut key = read.clone();
             if stage == StageId::Extract {
-                // the manifest gets one more column, the features one more file; no number of a later stage depends on
-                // it
+                // the manifest gets one more column, and the features one more file, on which no later stage depends
                 for (name, _) in
                     [("hash", config.input.hash), ("npy", config.output.npy)].iter().filter(|asked| asked.1)
                 {
@@ -74,20 +73,20 @@ impl Keys {
         self.keys.iter().map(|key| key.stage)
     }
 
-    /// Fingerprint and settings of a stage; none when it is not asked for.
+    /// Fingerprint and settings of a stage; none if it is not asked for.
     pub fn get(&self, stage: StageId) -> Option<(&str, &Value)> {
         let found = self.keys.iter().find(|key| key.stage == stage);
         found.map(|key| (key.fingerprint.as_str(), &key.settings))
     }
 
-    /// The committed record of a stage, when it is the one of now and its files are there.
+    /// The committed record of a stage, if it has the current fingerprint and its files exist.
     pub fn committed(&self, plan: &Plan, stage: StageId) -> Option<Record> {
         let (key, _) = self.get(stage)?;
         Record::read(&plan.dir, stage).filter(|record| record.fingerprint == key && record.damaged(&plan.dir).is_none())
     }
 
-    /// Returns the reason why a stage has to run; `above` is the first stage before it that has to. None when its
-    /// committed result is good.
+    /// Returns the reason why a stage has to be computed; `above` is the first earlier stage that has to be. None if
+    /// its committed result is valid.
     pub fn why(&self, plan: &Plan, stage: StageId, above: Option<StageId>) -> Option<String> {
         let above = above.filter(|&above| stage.follows(above));
         if self.committed(plan, stage).is_some() && above.is_none() {

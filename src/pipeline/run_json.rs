@@ -1,4 +1,4 @@
-//! `run.json`: made of the plan and the records and of nothing else, so that it can be written again at any time.
+//! `run.json` is made from the plan and the records only, so that it can be written again at any time.
 
 use serde_json::{Value, json};
 
@@ -7,11 +7,11 @@ use crate::plan::Plan;
 use crate::stage::StageId;
 use crate::store::{Record, RunDir};
 
-/// The entries that depend on the records. The rest comes from the plan, of which some parts, such as the number of
-/// threads, may change without anything being computed.
+/// The entries that depend on the records. The others come from the plan, of which some parts, such as the number of
+/// threads, may change without any stage being computed.
 const RECORDED: [&str; 7] = ["fingerprints", "seconds", "extract", "select", "reduce", "evaluate", "quality"];
 
-/// The document for the stages that are committed under the plan of now.
+/// The document about the stages that are committed with the current fingerprints.
 pub fn document(plan: &Plan, keys: &Keys) -> Value {
     let current = |stage| {
         let record = Record::read(&plan.dir, stage)?;
@@ -48,11 +48,11 @@ pub fn document(plan: &Plan, keys: &Keys) -> Value {
     })
 }
 
-/// True when `run.json` exists and agrees with the records about every stage in `document`.
+/// True if `run.json` exists and agrees with the records about every stage in `document`.
 pub fn fits(dir: &RunDir, document: &Value) -> bool {
     let written = std::fs::read(dir.run_json()).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     let Some(written) = written else { return false };
-    // 0.3.0 told how long the last scan took, and the fingerprints of stages that were not run
+    // 0.3.0 wrote the time of the last scan, and fingerprints of stages that were not run
     let same = |of: &Value, stage: &str, key: &str| stage == "scan" || of[stage] == document[key][stage];
     RECORDED.into_iter().all(|key| {
         match document[key].as_object().filter(|_| key == "fingerprints" || key == "seconds") {

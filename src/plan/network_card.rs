@@ -1,4 +1,4 @@
-//! The description of the network that made features. `classifier.json` holds it, and so does the metadata of every
+//! The description of the network that computed features, which is in `classifier.json` and in the metadata of every
 //! table.
 
 use std::collections::BTreeMap;
@@ -12,24 +12,24 @@ use crate::image::{DecodeOptions, Recipe};
 use crate::models::Source;
 use crate::network_plan::{NetworkPlan, TEXT_SIMILARITY};
 
-/// The network, its weights, and the way from a file to features.
+/// The network, its weights, and all steps from a file to its features.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NetworkCard {
-    /// Version of the program.
+    /// The version of featurize.
     pub featurize: String,
     pub model: String,
-    /// The place where the run found the weights.
+    /// The path or URL of the weights.
     pub weights: String,
     /// The hash of the weights, or `random-<seed>`.
     pub weights_sha256: String,
-    /// The place of the network in the file of weights; none where it is the whole file, and in cards of versions
-    /// without a choice.
+    /// The key of the network in the file of weights; none if the file has a single network, and in cards of versions
+    /// without this choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_key: Option<String>,
-    /// The tower for texts that the features fit, see [`NetworkPlan::text_tower`].
+    /// The text tower whose embeddings can be compared with the features, see [`NetworkPlan::text_tower`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_tower: Option<String>,
-    /// The library that the network is built after; none: an ONNX file.
+    /// The library whose definition of the network is used; none for an ONNX file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
     /// The names of the layers, separated by commas.
@@ -39,10 +39,10 @@ pub struct NetworkCard {
     pub recipe: Recipe,
     #[serde(default = "DecodeOptions::unwritten")]
     pub image: DecodeOptions,
-    /// f32 in cards of versions without a choice.
+    /// The precision; f32 in cards of versions without this choice.
     #[serde(default)]
     pub precision: Precision,
-    /// The kernels of the CPU that the run was told to use; predictions take the fastest.
+    /// The CPU kernels of the run; predictions always use the fastest.
     #[serde(default, skip_serializing_if = "Kernels::is_auto")]
     pub kernels: Kernels,
 }
@@ -72,7 +72,7 @@ impl NetworkCard {
         }
     }
 
-    /// The card as the metadata of a table that this version writes.
+    /// The card as the metadata of a table.
     pub fn metadata(&self) -> Vec<(String, String)> {
         let shape: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
         let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_string();
@@ -100,7 +100,7 @@ impl NetworkCard {
         pairs.into_iter().map(|(key, value)| (format!("featurize.{key}"), value)).collect()
     }
 
-    /// The card in the metadata of a table.
+    /// Reads the card from the metadata of a table.
     ///
     /// # Errors
     /// A part of it is missing or cannot be parsed.

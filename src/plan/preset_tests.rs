@@ -1,5 +1,5 @@
-//! The recipes that `recipe.preset` names, against the libraries that they are named after;
-//! `tests/golden/image_presets.py` made the numbers.
+//! Compares the recipes of `recipe.preset` with those of the libraries; `tests/golden/image_presets.py` made the
+//! numbers.
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};

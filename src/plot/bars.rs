@@ -12,7 +12,7 @@ const GUTTER: f32 = 32.0;
 const ROW_GUTTER: f32 = 34.0;
 /// The width of a cell, and the largest height of its picture.
 pub(super) const BOX: usize = 256;
-/// The least height of a row's pictures, which the reason for a missing picture needs.
+/// The minimum height of a row's pictures, which the reason for a missing picture needs.
 const LEAST_BOX: f32 = 108.0;
 /// From a picture to the baseline of its name.
 const TITLE: f32 = 18.0;
@@ -115,8 +115,8 @@ pub(super) fn columns(count: usize) -> usize {
     }
 }
 
-/// Returns width and height in pixels at which a figure shows a picture: as large as its box allows, in its own shape,
-/// and at least one pixel each way.
+/// Returns width and height in pixels at which a figure shows a picture: as large as its box allows, with the same
+/// aspect ratio, and at least one pixel each.
 pub(super) fn size(width: usize, height: usize, scale: usize) -> (usize, usize) {
     let (side, long) = (BOX * scale, width.max(height).max(1));
     let part = |n: usize| ((n * side + long / 2) / long).max(1);
@@ -211,7 +211,7 @@ fn draw<'a>(cell: &Cell<'a>, frame: Area, scale: usize) -> DrawnCell<'a> {
     DrawnCell { words: format!("{title}: {words}"), marks }
 }
 
-/// Returns the name of a class as people write it.
+/// Returns the name of a class with spaces for underscores.
 fn class_name(name: &str) -> String {
     font::clean(name).replace('_', " ")
 }
@@ -233,7 +233,7 @@ impl BarScale {
         }
     }
 
-    /// Returns the heading in the place of a missing picture.
+    /// Returns the heading in place of a missing picture.
     fn missing_heading(self) -> &'static str {
         match self {
             BarScale::Probability => "No prediction",
@@ -252,8 +252,8 @@ pub(super) fn percent(probability: f32) -> String {
     }
 }
 
-/// Puts the picture into the middle of the lower end of `frame`, on whole pixels, and its label over its lower edge, or
-/// below a picture that is too flat.
+/// Puts the picture into the bottom centre of `frame`, on whole pixels, and its label over its lower edge, or below a
+/// picture that is too flat.
 fn picture_with_label<'a>(
     image: &'a RgbImage,
     label: Option<&str>,
@@ -322,7 +322,7 @@ fn bars(classes: &[(String, f32)], bar_scale: BarScale, frame: Area, marks: &mut
     }
 }
 
-/// Puts the reason into the place of a missing picture.
+/// Puts the reason in place of a missing picture.
 fn missing_picture(heading: &str, reason: &str, frame: Area, marks: &mut Vec<Mark>) {
     const LINE_HEIGHT: f32 = 17.0;
     const PADDING: f32 = 16.0;

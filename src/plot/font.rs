@@ -1,4 +1,4 @@
-//! Draws and measures text in the one font of the pictures that featurize draws, and shortens it to a width.
+//! Draws and measures text, and shortens it to a width. All pictures that featurize draws use this font.
 //!
 //! The font is Inter, regular weight, in Latin, Greek and Cyrillic (`data/fonts/NOTICE`). There is no fallback font: a
 //! missing character is drawn as a box. Characters are placed from left to right with the kerning of the font, without
@@ -11,10 +11,10 @@ use ab_glyph::{Font, FontRef, GlyphId, PxScale, ScaleFont, point};
 
 pub(super) const BYTES: &[u8] = include_bytes!("../../data/fonts/inter-subset.ttf");
 
-/// The character in the place of the characters that were left out.
+/// The character that replaces omitted characters.
 const ELLIPSIS: char = '…';
 
-/// Returns the font; none only if the embedded bytes were not a font, which a test excludes.
+/// Returns the font; none only if the embedded bytes were not a font, which a test rules out.
 fn font() -> Option<&'static FontRef<'static>> {
     static FONT: OnceLock<Option<FontRef<'static>>> = OnceLock::new();
     FONT.get_or_init(|| FontRef::try_from_slice(BYTES).ok()).as_ref()
@@ -74,8 +74,8 @@ pub fn shorten_end(text: &str, size: f32, room: f32) -> Cow<'_, str> {
     shorten(text, size, room, |kept| (kept, 0))
 }
 
-/// Returns the longest shortened text that fits. `parts` says for a number of kept characters how many of them are at
-/// the beginning and at the end.
+/// Returns the longest shortened text that fits. `parts` maps a number of kept characters to their numbers at the
+/// beginning and at the end.
 fn shorten(text: &str, size: f32, room: f32, parts: impl Fn(usize) -> (usize, usize)) -> Cow<'_, str> {
     if width(text, size) <= room {
         return text.into();

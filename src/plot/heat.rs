@@ -1,15 +1,15 @@
-//! Heat maps over pictures: warm where something was found, grey where nothing was.
+//! Draws heat maps over pictures: warm colours for positive contributions, grey elsewhere.
 
 use crate::image::RgbImage;
 
-/// How far a place without heat is drained of its colours.
+/// The part by which the saturation of a place without heat is reduced.
 const DRAINED: f32 = 0.75;
-/// How much of the picture the greatest heat covers.
+/// The opacity of the greatest heat.
 const COVER: f32 = 0.72;
-/// The colours of little and of the greatest heat.
+/// The colours of small and of the greatest heat.
 const COLOURS: [[f32; 3]; 2] = [[255.0, 214.0, 10.0], [214.0, 24.0, 24.0]];
 
-/// How much each place of a picture adds to something: `rows` × `cols` values over the whole of it.
+/// The contribution of each part of a picture: `rows` × `cols` values over the whole picture.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Heat {
     pub rows: usize,
@@ -18,13 +18,13 @@ pub struct Heat {
 }
 
 impl Heat {
-    /// The row and the column of the greatest value; none without one.
+    /// The row and the column of the greatest value; none if there are no values.
     pub fn hottest(&self) -> Option<(usize, usize)> {
         let hottest = self.values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)))?.0;
         Some((hottest / self.cols.max(1), hottest % self.cols.max(1)))
     }
 
-    /// The value at a place, both 0 to 1, between the centres of the cells.
+    /// The value at relative coordinates from 0 to 1, interpolated between the centres of the cells.
     fn at(&self, y: f32, x: f32) -> f32 {
         let cell = |at: f32, count: usize| {
             let at = (at * count as f32 - 0.5).clamp(0.0, count.saturating_sub(1) as f32);
@@ -36,7 +36,7 @@ impl Heat {
         between(top) * (1.0 - down) + between(bottom) * down
     }
 
-    /// Draws it over `image`. Only what adds is drawn, the greatest value in full.
+    /// Draws the map over `image`. Only positive contributions are drawn, the greatest value with full opacity.
     pub fn over(&self, image: &RgbImage) -> RgbImage {
         let greatest = self.values.iter().copied().fold(0.0, f32::max);
         let (height, width) = (image.height.max(1) as f32, image.width.max(1) as f32);

@@ -5,8 +5,8 @@ use super::canvas::{Area, Canvas};
 use super::font;
 use crate::image::{Filter, RgbImage, resize};
 
-/// A picture whose longer side has fewer pixels is enlarged by a whole factor, since the text would be wider than the
-/// picture.
+/// A picture whose longer side has fewer pixels is enlarged by an integer factor, since the text would be wider than
+/// the picture.
 const LEAST: usize = 256;
 /// The least and the largest text size, in pixels per em.
 const EM: [f32; 2] = [13.0, 96.0];

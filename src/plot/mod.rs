@@ -43,7 +43,7 @@ const MANY_PICTURES: usize = 61;
 pub struct Cell<'a> {
     /// The file name of the picture.
     pub title: &'a str,
-    /// The picture, best in the size of [`fitted`], or the reason why it cannot be shown.
+    /// The picture, preferably in the size of [`fitted`], or the reason why it cannot be shown.
     pub picture: Result<&'a RgbImage, &'a str>,
     /// A line of text over the lower edge of the picture.
     pub label: Option<String>,
@@ -116,7 +116,7 @@ pub enum PlotError {
     Io(#[from] IoError),
 }
 
-/// A chart cannot become pixels.
+/// A chart cannot be converted to pixels.
 #[derive(Debug, Error)]
 pub enum VectorError {
     #[error("a chart cannot be drawn: {0}")]
@@ -125,7 +125,7 @@ pub enum VectorError {
     Encode(#[from] ThumbnailError),
 }
 
-/// The font families of an SVG: the font in which layouts are measured, then those that systems have.
+/// The font families of an SVG: the font in which layouts are measured, then common system fonts.
 pub const FONTS: &str =
     "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', Arial, sans-serif";
 
@@ -162,7 +162,7 @@ pub fn check(pictures: usize, bars: usize) -> Result<(), PlotError> {
 }
 
 /// Returns `image` in the size in which a figure of `pictures` pictures shows it (at most 512 × 512 pixels, or 256 ×
-/// 256 for many pictures); a smaller one stays as it is. Callers keep this until the figure is written.
+/// 256 for many pictures); a smaller one is not enlarged. Callers keep the result until the figure is written.
 pub fn fitted(image: &RgbImage, pictures: usize) -> RgbImage {
     fitted_to(image, scale(pictures))
 }

@@ -1,8 +1,8 @@
 //! Draws sheets of similar pictures: each row begins with a framed picture, and the pictures that are most similar to
 //! it follow.
 //!
-//! A row that is too long continues below, indented. A sheet has as many rows as picture viewers show well; further
-//! rows go on further sheets.
+//! A row that is too long continues on the next line, indented. The number of rows on a sheet is limited to a size that
+//! picture viewers show well; further rows go on further sheets.
 
 use super::bars::{CellRow, lay_out_rows};
 use super::{Cell, FigureFormat, PlotError, fitted_to, save};
@@ -13,8 +13,8 @@ use crate::io::output::Output;
 const ACROSS: usize = 11;
 /// The most cells side by side in a sheet with two pixels per point.
 const FEW_ACROSS: usize = 6;
-/// The most lines of a sheet with one pixel per point, which is about 4,500 pixels high; a sheet with two has half as
-/// many.
+/// The most lines of a sheet with one pixel per point, which is about 4,500 pixels high; a sheet with two pixels per
+/// point has half as many.
 const LINES: usize = 12;
 
 /// The layout of sheets whose rows are a picture and `near` similar ones.

@@ -1,4 +1,4 @@
-//! Signs pictures that featurize draws, so that a later command may replace them but not a picture of the user's own.
+//! Signs pictures that featurize draws, so that a later command may replace them but not a picture of the user.
 
 use flate2::Crc;
 

@@ -7,7 +7,7 @@ use super::canvas::{Area, Colour};
 use super::{FONTS, escape, font};
 use crate::image::{RgbImage, ThumbnailError, data_uri, thumbnail};
 
-/// A text that fills more than this part of its room could be too wide in another font, so it gets a fixed width.
+/// A text that fills more than this part of its width could be too wide in another font, so it gets a fixed width.
 const TIGHT: f32 = 0.85;
 
 /// Returns the SVG; an error if a picture cannot be encoded.
@@ -32,7 +32,7 @@ pub(super) fn text(figure: &Figure) -> Result<String, ThumbnailError> {
     Ok(out)
 }
 
-/// Writes a cell. A browser shows its text where the mouse rests on it.
+/// Writes a cell. A browser shows its text as a tooltip.
 fn group(out: &mut String, cell: &DrawnCell, scale: usize) -> Result<(), ThumbnailError> {
     push(out, format_args!("<g>\n<title>{}</title>\n", escape(&cell.words)));
     for mark in &cell.marks {
@@ -81,7 +81,7 @@ fn position(area: &Area) -> String {
     format!("x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"")
 }
 
-/// Encodes a picture as a `data:` address; its longer side has at most `longest` pixels.
+/// Encodes a picture as a `data:` URL; its longer side has at most `longest` pixels.
 fn data(image: &RgbImage, longest: usize) -> Result<String, ThumbnailError> {
     Ok(data_uri(&thumbnail(image, longest)?))
 }

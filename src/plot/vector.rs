@@ -1,4 +1,4 @@
-//! Draws an SVG as pixels with resvg, for charts that are made as SVG and also wanted as PNG. Text is set in the
+//! Draws an SVG as pixels with resvg, for charts that are made as SVG and also wanted as PNG. Text is set in
 //! [`font`](super::font) whatever family the SVG names, so that the pixels are the same on every machine.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use resvg::usvg::{FontResolver, Options, Tree};
 use super::{VectorError, font};
 use crate::image::{RgbImage, WHITE};
 
-/// The most pixels of a side.
+/// The most pixels on each side.
 const MOST: f32 = 20_000.0;
 
 /// Draws `svg` on white, with `scale` pixels for each unit.

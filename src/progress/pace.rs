@@ -1,19 +1,19 @@
 //! Measures the speed of a stage and estimates the time that is left.
 //!
-//! The speed is that of the last half of the time, so it follows a machine that becomes slower or faster, but not one
-//! slow picture. The clock starts with the first unit that is done, because the work before it (reading weights,
-//! starting threads) is not repeated.
+//! The speed is that of the last half of the elapsed time, so it follows a machine that becomes slower or faster, but
+//! not a single slow picture. The clock starts with the first finished unit, because the work before it (reading
+//! weights, starting threads) is done only once.
 
 use std::time::{Duration, Instant};
 
-/// The number of marks that are kept; when there are so many, every second one is removed.
+/// The most marks that are kept; when there are more, every second one is removed.
 const MARKS: usize = 64;
 /// The least time between two marks.
 const APART: Duration = Duration::from_millis(100);
-/// The least time over which the speed is measured, as soon as so much has passed.
+/// The minimum time over which the speed is measured, once that much has passed.
 const SPAN: Duration = Duration::from_secs(10);
 
-/// The times at which numbers of units were done.
+/// The times at which units were done.
 #[derive(Clone, Debug)]
 pub struct Pace {
     /// The marks in their order: a time and the units done by then. The first one is that of the first unit.
@@ -31,7 +31,7 @@ impl Default for Pace {
 impl Pace {
     /// Notes that `done` units are done at `now`.
     pub fn at(&mut self, now: Instant, done: u64) {
-        // Threads may call this in another order than they counted.
+        // Threads may call this function in another order than they counted.
         if self.last.is_some_and(|(_, before)| before >= done) {
             return;
         }
