@@ -1,4 +1,5 @@
-//! The walls of the house that the compiler does not keep: which file of `src/` may use what, and what no crate does.
+//! Rules about the structure of the code that the compiler does not check: the files of `src/` in which a crate or
+//! module may be used, and dependencies that no crate has.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Each source file by its path below `folder`, and its lines that are neither comments nor tests.
+/// Each source file by its path below `folder`, with its lines except comments and tests.
 fn code(folder: &Path) -> Vec<(String, Vec<String>)> {
     let read = |path: PathBuf| {
         let name = path.strip_prefix(folder).expect("below").to_string_lossy().replace('\\', "/");
@@ -31,10 +32,10 @@ fn code(folder: &Path) -> Vec<(String, Vec<String>)> {
     sources(folder).into_iter().map(read).filter(|file| !tests(file)).collect()
 }
 
-/// Where a crate may be named: prefixes of paths below `src/`.
+/// The crates that may be named only in some files: prefixes of paths below `src/`.
 const ROOMS: &[(&[&str], &[&str])] = &[
     (&["polars"], &["io/"]),
-    // tables that hold pictures are a source of pictures
+    // tables with pictures are a source of pictures
     (&["arrow", "arrow_ipc", "parquet"], &["io/", "pictures/source/"]),
     (&["serde_saphyr"], &["config/"]),
     (&["clap", "ctrlc"], &["cli/", "main.rs"]),
@@ -92,7 +93,7 @@ fn files_say_what_they_are_for_and_stay_short() {
         let text = std::fs::read_to_string(&path).expect("read");
         assert!(text.starts_with("//!"), "{} does not begin with //!", path.display());
         if path.ends_with("published/rows.rs") {
-            continue; // a table that a script writes
+            continue; // a table that a script generates
         }
         let lines = text.lines().count();
         assert!(lines <= 480, "{} has {lines} lines", path.display());

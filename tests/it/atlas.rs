@@ -1,4 +1,4 @@
-//! `output.atlas`: the table that Embedding Atlas opens. `tests/python/embedding_atlas.py` opens it with that package.
+//! `output.atlas`: the table for Embedding Atlas. `tests/python/embedding_atlas.py` opens it with that package.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ fn the_atlas_has_places_predictions_neighbours_and_thumbnails() {
         assert_eq!(image.column(1).as_string::<i32>().value(row), key.path);
     }
     assert!(workspace.run("out", &["--set", "output.atlas=true"]).ok().computed().is_empty());
-    // without a classifier there is no prediction
+    // without a classifier there are no predictions
     let plain = workspace.run("out", &["--set", "output.atlas=true", "--set", "train=null"]).ok();
     assert!(plain.computed().contains(&"atlas".to_string()) && !plain.computed().contains(&"extract".to_string()));
     let table = atlas(&workspace);

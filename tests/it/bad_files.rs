@@ -1,4 +1,4 @@
-//! One bad file loses itself and nothing else.
+//! A bad file fails by itself and does not affect the others.
 
 use featurize::image::RgbImage;
 use featurize::io::features::FeatureFile;
@@ -39,7 +39,7 @@ fn each_bad_file_is_a_row_with_its_reason() {
         (done["ok"].as_u64(), done["failed"].as_u64(), done["skipped"].as_u64()),
         (Some(31), Some(failed), Some(2))
     );
-    // the tables hold the good ones only, each under its own name
+    // the tables have only the good pictures, each under its own name
     let dir = workspace.path("out/features");
     let mut paths: Vec<String> = std::fs::read_dir(dir)
         .expect("features")
@@ -100,7 +100,7 @@ fn a_network_that_overflows_is_an_error_before_all_pictures_are_computed() {
         let picture = RgbImage { width: 64, height: 64, data: vec![grey; 64 * 64 * 3] };
         featurize::image::png(&picture).expect("a PNG")
     };
-    // black is 0 whatever it is divided by
+    // a black pixel stays 0 when it is divided by a tiny `std`, and a white one becomes infinite
     workspace.write("pictures/a.png", &picture(255));
     (0..80).for_each(|i| workspace.write(&format!("pictures/b{i:02}.png"), &picture(0)));
     let recipe = "{size: 64, mean: [0, 0, 0], std: [1.0e-38, 1.0e-38, 1.0e-38]}";

@@ -1,10 +1,10 @@
-//! A run takes the tables of features that another run has computed by the same settings from the same pictures.
+//! A run reuses the feature tables of another run with the same settings and pictures.
 
 use std::path::Path;
 
 use crate::support::{Run, Workspace};
 
-/// `featurize run` as users start it, without the word that keeps the runs of other tests apart.
+/// `featurize run` as users start it, without the `output.cache=none` of the other tests.
 fn run(workspace: &Workspace, out: &str, sets: &[&str]) -> Run {
     let out = workspace.path(out);
     let sets = sets.iter().flat_map(|set| ["--set", set]);
@@ -26,12 +26,12 @@ fn the_tables_of_a_run_beside_it_are_copied_and_stay_without_it() {
     assert!(workspace.results("runs/b") == workspace.results("runs/a"));
     let rows = |count: &str| taken.event("summary")["extract"][count].as_u64();
     assert_eq!((rows("ok"), rows("train_rows")), (Some(24), Some(18)));
-    // other labels are written into the copy; the other run keeps its own
+    // other labels are written into the copied table; the other run keeps its own
     let before = workspace.results("runs/a");
     let other = run(&workspace, "runs/c", &["input.split={fraction: 0.5}", "input.label=parent"]).ok();
     assert_eq!(computed(&other), 0);
     assert!(workspace.results("runs/a") == before && workspace.results("runs/c") != before);
-    // without the other runs nothing is missing
+    // the run does not need the other runs any more
     for gone in ["runs/a", "runs/c"] {
         std::fs::remove_dir_all(workspace.path(gone)).expect("removed");
     }
@@ -51,14 +51,14 @@ fn only_the_same_extraction_of_the_same_pictures_is_taken() {
     ] {
         assert_eq!(computed(&run(&workspace, out, sets).ok()), 24, "{out}");
     }
-    // of another picture its own table is computed
+    // a table with another picture is computed
     let banana = workspace.read("pictures/Training/Banana/0_0_100.jpg");
     let lemon = workspace.read("pictures/Training/Lemon/0_0_100.jpg");
     workspace.write("pictures/Training/Lemon/0_0_100.jpg", &banana);
     let changed = run(&workspace, "runs/changed", &[]).ok();
     assert!((1..=8).contains(&computed(&changed)), "{}", computed(&changed));
     workspace.write("pictures/Training/Lemon/0_0_100.jpg", &lemon);
-    // a picture that was written anew with the same contents is no other picture
+    // a picture that was rewritten with the same contents counts as the same picture
     assert_eq!(computed(&run(&workspace, "runs/same", &[]).ok()), 0);
 }
 
@@ -78,7 +78,7 @@ fn of_other_pictures_with_the_same_names_some_are_read_to_see_that() {
     rewrite(b"");
     let same = run(&workspace, "runs/same", &[]).ok();
     assert!(computed(&same) == 0 && same.stderr.matches("read again in case of changes: 0 changed").count() == 2);
-    // bytes behind its end make another file of a picture
+    // appended bytes make the file another picture
     rewrite(b"more");
     let cache = format!("output.cache={}", workspace.path("runs/a").display());
     let others = run(&workspace, "elsewhere/others", &[&cache]).ok();
@@ -91,13 +91,13 @@ fn a_cache_is_named_and_its_damaged_tables_are_computed() {
     let workspace = Workspace::with_fruits(6, 2);
     workspace.run("cache/a", &[]).ok();
     let expected = workspace.results("cache/a");
-    // the folder of runs, or the run itself
+    // the cache is the folder of runs, or a run itself
     for (out, cache) in [("one/b", "cache"), ("two/b", "cache/a")] {
         let cache = format!("output.cache={}", workspace.path(cache).display());
         let taken = run(&workspace, out, &[&cache]).ok();
         assert_eq!(computed(&taken), 0, "{out}: {}", taken.stderr);
         assert!(workspace.results(out) == expected, "{out}");
-        // a run that began with copies finishes without the cache
+        // a run that began with copied tables is continued without the cache
         assert!(run(&workspace, out, &[]).ok().computed().is_empty());
     }
     let table = "cache/a/features/part-00001.parquet";

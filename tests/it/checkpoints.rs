@@ -1,5 +1,5 @@
-//! Files of weights as people have them: wrapped, in shards, with several networks, with a head of their own, with
-//! numbers that are none, and files that hold no weights.
+//! Files of weights in the forms that users have: wrapped, in shards, with several networks, with another head, with
+//! NaN, and files without weights.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ fn graph() -> Graph {
 /// Name, shape and bytes of a tensor.
 pub type Stored = (String, Vec<usize>, Vec<u8>);
 
-/// The seeded weights of the network under `prefix`, some values changed.
+/// The seeded weights of the network with names under `prefix`; `change` may alter their values.
 pub fn network(seed: u64, prefix: &str, change: impl Fn(&str, &mut [f32])) -> Vec<Stored> {
     let graph = graph();
     let set = Origin::Random(seed).load(&graph, Source::Torchvision, &[]).expect("random");
@@ -44,7 +44,7 @@ pub fn write(path: &Path, tensors: &[Stored]) {
     safetensors::serialize_to_file(views, None, path).expect("written");
 }
 
-/// `featurize <command>` of the network with a file of weights, after the network of torchvision.
+/// `featurize <command>` with torchvision's network and a file of weights.
 fn call(workspace: &Workspace, command: &str, weights: &str, more: &[&str]) -> Run {
     let mut call = featurize();
     call.current_dir(workspace.path("")).args([command, "--model", MODEL, "--source", "torchvision"]);
@@ -56,7 +56,7 @@ fn embed(workspace: &Workspace, weights: &str, more: &[&str]) -> Run {
     call(workspace, "embed", weights, &[&size, more].concat())
 }
 
-/// The features and the place of the weights, as the table tells it.
+/// The features, and the key of the weights in the table's metadata.
 fn embedded(workspace: &Workspace, weights: &str, more: &[&str]) -> (Vec<f32>, Option<String>) {
     let path = workspace.path("e.parquet");
     std::fs::remove_file(&path).ok();
@@ -102,7 +102,7 @@ fn of_several_networks_in_a_file_one_is_taken_told_and_may_be_chosen() {
     call(&workspace, "classify", "both.safetensors", &["--weights-key", "student", "pictures", "--json"])
         .ended(0, &["`student.backbone`"]);
 
-    // a run says so, too, and what it has learnt goes on with the weights that it took
+    // a run names the key, too, and `predict` uses the same weights
     let sets = |key: &str| {
         let file = workspace.path("both.safetensors").display().to_string();
         let mut sets = vec![
@@ -122,7 +122,7 @@ fn of_several_networks_in_a_file_one_is_taken_told_and_may_be_chosen() {
     assert!(run("").computed().is_empty());
     let card = workspace.json("run/classifier/classifier.json");
     assert_eq!(card["weights_key"], "teacher.backbone");
-    // other weights of the same file are other features
+    // other weights of the same file give other features
     assert!(run("student").computed().contains(&"extract".to_string()));
     workspace.call(&["predict", "run", "pictures"]).ok();
 }
@@ -189,7 +189,7 @@ fn weights_that_are_no_numbers_are_named_by_every_command() {
 #[test]
 fn features_that_are_no_numbers_are_named_by_picture_and_layer() {
     let workspace = Workspace::with_fruits(2, 1);
-    // finite weights, whose sums are not
+    // finite weights whose sums overflow
     let large = |name: &str, values: &mut [f32]| {
         if name == "features.17.conv.3.bias" {
             values.fill(3e38);

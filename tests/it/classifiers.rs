@@ -1,11 +1,11 @@
-//! The classifiers beside the perceptron, and the choice between several, as users run them.
+//! The classifiers other than the perceptron, and the choice between several, as users run them.
 
 use serde_json::Value;
 
 use crate::predict::{ALL, agrees, predictions};
 use crate::support::{Run, Workspace, files, set};
 
-/// Probabilities of `predict` for the test pictures against those of the run's own table, bit for bit.
+/// Compares the probabilities of `predict` for the test pictures with those of the run's own table, bit for bit.
 fn predict_agrees(workspace: &Workspace, out: &str) {
     agrees(workspace, &workspace.path(out), &ALL);
 }
@@ -17,7 +17,7 @@ fn each_kind_is_trained_measured_saved_and_loaded_again() {
         workspace.run("out", &["--set", set]).ok();
         let metrics = workspace.json("out/metrics.json");
         assert_eq!(metrics["classifier"], kind);
-        // three classes, twelve test pictures: who guesses has ten of them right once in 1,800 times
+        // with three classes and twelve test pictures, a random guess has ten of them right once in 1,800 times
         let right = (12.0 * metrics["test"]["accuracy"].as_f64().expect("scored")).round();
         assert!(right >= 10.0, "{kind}: {right} of 12");
         assert_eq!(workspace.json("out/classifier/classifier.json")["kind"], kind);
@@ -31,7 +31,7 @@ fn each_kind_is_trained_measured_saved_and_loaded_again() {
 #[test]
 fn the_best_of_several_is_kept_and_every_score_told() {
     let workspace = Workspace::with_fruits(6, 4);
-    // one epoch of one neuron cannot win
+    // a perceptron with one neuron after one epoch cannot be the best
     let set = "train={candidates: [{mlp: {hidden: [1], max_iter: 1}}, {logistic: {}}, {knn: {k: 1}}], cv: 3}";
     workspace.run("out", &["--set", set]).ok();
     let metrics = workspace.json("out/metrics.json");
@@ -96,13 +96,14 @@ fn auto_keeps_the_simplest_within_one_error_of_the_least_log_loss() {
 #[test]
 fn auto_leaves_out_candidates_for_which_there_are_too_few_pictures() {
     let cut = ["--set", "extract.layer=blocks.1.0", "--set", "extract.recipe.size=64", "--set", "reduce=null"];
-    // (pictures of each of the three classes, the YAML, folds, whether every fold leaves five neighbours)
+    // (pictures of each of the three classes, the YAML, folds, whether every fold leaves enough pictures for five
+    // neighbours)
     for (each, train, folds, near) in [
         (2, "auto", 2, false),
         (3, "{auto: {}, cv: 2}", 2, false),
         (3, "auto", 3, true),
         (4, "auto", 4, true),
-        // the first digits of the names make two groups
+        // the first digits of the file names make two groups
         (6, "{auto: {}, group_by: '/([0-9])_'}", 2, true),
     ] {
         let workspace = Workspace::with_fruits(each, 4);
@@ -117,7 +118,7 @@ fn auto_leaves_out_candidates_for_which_there_are_too_few_pictures() {
         assert_eq!(scored.iter().filter(|one| one["kept"] == true).count(), 1);
         predict_agrees(&workspace, "out");
     }
-    // neighbours that the user has named are refused before the extraction
+    // if the user names `knn`, too few pictures are an error before the extraction
     let failed = Workspace::with_fruits(1, 4).run("out", &["--set", "train={knn: {}}"]);
     failed.ended(1, &["5 neighbours are asked for, and there are 3 train pictures"]);
 }
@@ -134,7 +135,7 @@ fn a_class_with_one_picture_cannot_be_compared_on() {
 #[test]
 fn calibrated_probabilities_are_told_saved_and_predicted_and_the_classes_stay() {
     let workspace = Workspace::with_fruits(6, 4);
-    // pictures with wrong labels are mistakes out of fold
+    // pictures with wrong labels are misclassified in their folds
     for name in ["0_0_100.jpg", "0_1_100.jpg"] {
         let picture = workspace.read(&format!("pictures/Test/Strawberry/{name}"));
         workspace.write(&format!("pictures/Training/Lemon/wrong_{name}"), &picture);
@@ -219,7 +220,7 @@ fn what_the_listing_tells_fails_before_the_extraction() {
         let plan = workspace.call(&plan).ok();
         assert!(plan.stdout.contains(expected), "{sets:?}: {}", plan.stdout);
     }
-    // who asks for features alone gets them; a class of the test split alone is told of
+    // the features alone need no second class; a class that is only in the test split gives a warning
     workspace.run("out", &["--set", "input.classes=[Lemon]", "--until", "extract"]).ok();
     let more = "input.split={train: 'Training/{Lemon,Banana}/*', test: 'Test/**'}";
     let run = workspace.run("more", &["--set", more, "--set", "input.label=parent"]).ok();
@@ -230,7 +231,7 @@ fn what_the_listing_tells_fails_before_the_extraction() {
 fn the_nearest_neighbour_of_a_train_picture_is_another() {
     let workspace = Workspace::with_fruits(4, 2);
     workspace.run("out", &["--set", "train={knn: {k: 12, weights: uniform}}"]).ok();
-    // of twelve pictures, four a class, eleven others vote: three of its own class, four of each other
+    // of twelve pictures, four per class, eleven others vote: three of its own class and four of each other class
     let metrics = workspace.json("out/metrics.json");
     assert_eq!(metrics["train"]["accuracy"], 0.0);
     workspace.run("out", &["--set", "train={knn: {k: 1, weights: uniform}}"]).ok();
@@ -257,7 +258,7 @@ fn weights_of_classes_that_are_not_there_are_errors_before_the_extraction() {
         workspace.run("out", &["--set", &format!("train={train}")]).ended(2, &[&expected]);
         assert!(!workspace.path("out/features").join("part-00000.parquet").exists());
     }
-    // one class that outweighs the others by far: whatever it is shown
+    // a class that outweighs the others by far is always predicted
     let heavy = "train={mlp: {class_weight: {Lemon: 1000000000}, dropout: 0.2, label_smoothing: 0.1, max_iter: 30}}";
     workspace.run("out", &["--set", heavy]).ok();
     let confusion = workspace.json("out/metrics.json")["test"]["confusion_matrix"].clone();
@@ -283,11 +284,11 @@ fn training_goes_on_from_an_earlier_run_where_its_columns_and_classes_are_the_sa
     run("second", &on("first", ""), &[]).ok();
     let (first, second) = (losses("first"), losses("second"));
     assert!(first[0] - first[19] > 0.1, "it learns something: {first:?}");
-    // a full batch each epoch: the loss before the first step is that after the last one of the earlier run
+    // full-batch training: the loss before the first step is the loss after the last step of the earlier run
     assert!(second[0] < first[19] && second[0] > first[19] - 0.1 * (first[0] - first[19]), "{first:?} {second:?}");
     assert!(second[19] < second[0]);
     assert_eq!(run("second", &on("first", ""), &[]).ok().computed(), [""; 0], "nothing has changed");
-    // the same folder with another classifier in it is another start
+    // another classifier in the same folder is another starting point
     run("first", "{mlp: {hidden: [16], max_iter: 20, seed: 2}}", &[]).ok();
     assert_eq!(run("second", &on("first", ""), &[]).ok().computed(), ["train", "evaluate", "report"]);
     assert_ne!(losses("second"), second);
@@ -341,7 +342,7 @@ fn a_train_table_on_disk_gives_the_results_of_one_in_memory() {
     let stopped = "train={mlp: {hidden: [16], max_iter: 60, seed: 1, batch_size: 5, early_stopping: true, \
                    validation_fraction: 0.3}}";
     for (i, more) in [
-        &["--set", "reduce=null"][..], // columns that were selected, out of many shards with test rows among them
+        &["--set", "reduce=null"][..], // selected columns, from many shards with test rows
         &["--set", "train.mlp.solver=sgd", "--set", "train.mlp.learning_rate_init=0.05"],
         &["--set", "reduce=null", "--set", "select=null", "--set", stopped],
         &["--set", "train.mlp.solver=lbfgs"],
@@ -366,7 +367,7 @@ fn a_train_table_on_disk_gives_the_results_of_one_in_memory() {
         let losses = metrics["loss_curve"].as_array().expect("a list");
         let [first, last] = [losses.first(), losses.last()].map(|loss| loss.and_then(Value::as_f64).expect("a loss"));
         assert!(last < first, "{first} {last}");
-        // three classes, six test pictures: who guesses has five of them right once in 56 times
+        // with three classes and six test pictures, a random guess has five of them right once in 56 times
         assert!(
             metrics["test"]["accuracy"].as_f64().expect("scored") > 0.8,
             "{more:?}: {}",

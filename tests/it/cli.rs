@@ -1,4 +1,4 @@
-//! The command line: what it prints, where, and how it ends.
+//! The command line: its output, the streams that it writes to, and its exit codes.
 
 use crate::support::{self, Run, Workspace, project, set};
 
@@ -17,7 +17,7 @@ fn every_command_has_help_with_an_example() {
     assert!(whole.contains("Example") && whole.contains("featurize "), "{whole}");
 }
 
-/// The commands that a help lists, each at the beginning of a line of its own.
+/// The commands in a help text, each at the beginning of a line.
 fn subcommands(help: &str) -> Vec<&str> {
     let list = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
     let names = list.lines().filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));

@@ -1,12 +1,12 @@
-//! Parts of a run that processes compute for themselves, as on the machines of a cluster: the same tables as on one
-//! machine.
+//! Parts of a run that are computed by separate processes, as on the machines of a cluster, give the same tables as one
+//! process.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::{Run, Workspace, featurize};
 
-/// `featurize extract pipeline.yaml --out out --log json …`, not started.
+/// The command `featurize extract pipeline.yaml --out out --log json …`, not started.
 pub fn extract(workspace: &Workspace, out: &str, more: &[&str]) -> Command {
     let mut command = featurize();
     command.arg("extract").arg(workspace.path("pipeline.yaml")).arg("--out").arg(workspace.path(out));
@@ -21,13 +21,13 @@ pub fn done(command: &mut Command) -> Run {
     Run::of(command.output().expect("started"))
 }
 
-/// How many files with this ending lie among the shards of a run.
+/// The number of files with this extension among the shards of a run.
 fn shards(workspace: &Workspace, out: &str, ending: &str) -> usize {
     let entries = std::fs::read_dir(workspace.path(out).join(".store/shards")).into_iter().flatten().flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|found| found == ending)).count()
 }
 
-/// Kills the process once it has written something, and tells whether it was still at work.
+/// Kills the process once it has committed some shards; returns whether it was still running.
 fn kill_at_work(workspace: &Workspace, child: &mut Child) -> bool {
     let start = Instant::now();
     while shards(workspace, "out", "commit") < 2 {
@@ -52,7 +52,7 @@ fn parts_in_three_processes_one_of_them_killed_give_the_tables_of_one_machine() 
     for index in [2, 0] {
         Run::of(parts.remove(index).wait_with_output().expect("ended")).ok();
     }
-    // done again, by the number that Slurm gives it
+    // computed again, with the part taken from Slurm's variables
     let again = done(
         extract(&workspace, "out", &slow)
             .args(["--shards", "3"])
@@ -69,7 +69,7 @@ fn parts_in_three_processes_one_of_them_killed_give_the_tables_of_one_machine() 
     let expected = workspace.results("whole");
     assert!(expected.len() > 30 && expected.contains_key("quality.parquet"), "{:?}", expected.keys());
     workspace.same_results("out", "whole");
-    // the listing now has the contents of all pictures, and a part that comes late finds its tables
+    // the listing now has the contents of all pictures, and a late worker finds all tables
     let late = done(extract(&workspace, "out", &slow).args(["--shard", "1/1"])).ok();
     assert_eq!(late.event("summary")["computed"]["pictures"], 0);
     assert_eq!(shards(&workspace, "out", "parquet"), 0);
@@ -82,7 +82,7 @@ fn a_run_computes_what_no_part_has_computed() {
     workspace.run("whole", &[]).ok();
     workspace.run("out", &["--until", "scan"]).ok();
     done(&mut extract(&workspace, "out", &["--shard", "1/2"])).ok();
-    // listed anew, the shards are known by the contents of their pictures
+    // after another listing, the shards are identified by the contents of their pictures
     workspace.run("out", &["--until", "scan"]).ok();
     let again = done(&mut extract(&workspace, "out", &["--shard", "1/2"])).ok();
     assert_eq!(again.event("summary")["computed"]["pictures"], 0);
@@ -138,12 +138,12 @@ fn a_part_is_refused_where_its_tables_would_not_be_those_of_the_run() {
         let text = error(&["--set", set]);
         assert!(text.contains("other settings") && text.contains("--until scan"), "{set}: {text}");
     }
-    // a machine of another kind was first
+    // the first worker ran on another kind of machine
     let other = br#"{"version": "0.0.1", "device": "cpu", "kernels": "abacus"}"#;
     workspace.write("out/.store/workers.json", other);
     let text = error(&[]);
     assert!(text.contains("abacus") && text.contains("0.0.1") && text.contains("runtime.kernels"), "{text}");
-    // pinned kernels are another listing, which knows no machine yet
+    // with pinned kernels the listing is a new one, for which no worker has noted its machine
     let pinned = ["--set", "runtime.kernels=portable"];
     workspace.run("out", &[&["--until", "scan"], &pinned[..]].concat()).ok();
     done(extract(&workspace, "out", &pinned).args(["--shard", "1/2"])).ok();

@@ -1,8 +1,8 @@
-//! Commands around a run: init, show, runs, diff, clean, completions, man.
+//! Commands about a run: init, show, runs, diff, clean, completions, man.
 
 use crate::support::{Workspace, files, project};
 
-/// Shipped pictures of two classes, under the names that `place` gives for (class, split, number).
+/// Copies shipped pictures of two classes to the names that `place` returns for (class, split, number).
 fn lay(workspace: &Workspace, place: impl Fn(&str, &str, usize) -> Option<String>) {
     for (split, count) in [("Training", 6), ("Test", 2)] {
         for class in ["Banana", "Lemon"] {
@@ -63,8 +63,8 @@ fn init_finds_a_table_and_overwrites_nothing() {
     for class in ["Banana", "Lemon"] {
         (0..6).for_each(|i| table += &format!("./{class}_Training_{i}.jpg , {class}\r\n"));
     }
-    // read by the rules of a run: a mark of UTF-8, blanks, paths from here; what a run would refuse is no table, one of
-    // something else is none
+    // the table is read by the rules of a run, with a byte order mark, spaces, and paths relative to its folder; a
+    // table that a run would refuse is not used, nor is one about something else
     workspace.write("pictures/labels.csv", format!("\u{feff}{table}").as_bytes());
     workspace.write("pictures/a.csv", format!("{table}gone.jpg,Lemon,more\n").as_bytes());
     workspace.write("pictures/b.csv", b"name,price\nLemon,3\n");
@@ -147,7 +147,7 @@ fn clean_tells_first_and_deletes_only_what_is_the_runs_own() {
     assert!(workspace.path("out/features/part-00000.parquet").is_file());
     workspace.write("out/features/mine.parquet", b"mine");
     workspace.write("elsewhere.txt", b"kept");
-    // a record that was tampered with leads nowhere else
+    // a manipulated record does not lead to files outside of the run
     let record = workspace.text("out/.store/report.json");
     workspace.write("out/.store/report.json", record.replace("report.html", "../elsewhere.txt").as_bytes());
     workspace.call(&["clean", "out", "--features", "--yes"]).ok();
@@ -157,7 +157,7 @@ fn clean_tells_first_and_deletes_only_what_is_the_runs_own() {
     workspace.call(&["clean", "out", "--all", "--yes"]).ok();
     assert_eq!(files(&workspace.path("out")), ["features/mine.parquet"]);
     assert!(workspace.path("elsewhere.txt").is_file() && workspace.path("pictures/Test/Banana").is_dir());
-    // a run makes the folders that it needs, and nothing of it is left
+    // a run creates only the folders that it needs, and `clean` removes them
     workspace.run("part", &["--until", "extract"]).ok();
     assert!(!workspace.path("part/classifier").exists());
     std::fs::create_dir(workspace.path("part/classifier")).expect("as runs of before did");
@@ -211,7 +211,7 @@ fn embed_writes_the_numbers_of_a_run_and_the_good_pictures_of_bad_ones() {
     assert!(halves.contains("efficientnet_lite0_avg_1279  Float16"), "{halves}");
 }
 
-/// Names of files and classes that would steer a terminal or break a line, through every command that prints names.
+/// Names of files and classes with control characters and escape sequences, through every command that prints names.
 #[cfg(unix)]
 #[test]
 fn no_name_steers_the_terminal() {
@@ -282,7 +282,7 @@ fn similar_finds_the_kind_and_not_the_picture_itself() {
         assert!((0.5..=1.0).contains(&one["cosine"].as_f64().expect("a number")));
     }
     assert!(workspace.read("s.png").starts_with(b"\x89PNG"));
-    // a copy of a picture of the run is that picture
+    // for a copy of a picture of the run, that picture is found with similarity 1
     workspace.write("copy.jpg", &workspace.read(query));
     let copy = workspace.call(&["similar", "out", "copy.jpg", "-k", "1", "--split", "test"]).ok().stdout;
     assert!(copy.contains("1.0000  Lemon  Test/Lemon/"), "{copy}");

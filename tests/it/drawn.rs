@@ -1,4 +1,4 @@
-//! What `predict` and `classify` leave behind beside lines of text: the table, annotated copies, contact sheets.
+//! The files that `predict` and `classify` write: the table, annotated copies, contact sheets.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -76,10 +76,10 @@ fn copies_are_the_pictures_with_the_label_drawn_in() {
         |image: &RgbImage, y: usize| image.row(y).chunks(3).filter(|pixel| pixel.iter().all(|&l| l > 200)).count();
     let dark =
         |image: &RgbImage, y: usize| image.row(y).chunks(3).filter(|pixel| pixel.iter().all(|&l| l < 90)).count();
-    // the band is dark with light letters in it
+    // the band is dark with light letters
     assert!(dark(&copy, copy.height - 1) == copy.width, "{} of {}", dark(&copy, copy.height - 1), copy.width);
     assert!((copy.height - 24..copy.height).map(|y| white(&copy, y)).sum::<usize>() > 100);
-    // the same pictures again would be labelled twice
+    // copies of the same pictures would be labelled twice
     workspace.call(&["predict", "out", "copies", "--annotate", "copies"]).ended(2, &["name another folder"]);
     workspace.call(&["predict", "out", "new", "--annotate", "sheet.jpg"]).ended(2, &[".png or .svg"]);
 }
@@ -101,10 +101,10 @@ fn a_sheet_has_every_picture_with_its_label() {
     assert!(sheet.width == plot.width && sheet.height < plot.height, "no bars: {} {}", sheet.height, plot.height);
 }
 
-/// Writes a picture as `plain.jpg`, and with an orientation that turns it to the right as `turned.jpg`.
+/// Writes a picture as `plain.jpg`, and with an EXIF orientation that rotates it to the right as `turned.jpg`.
 pub fn turned_and_plain(workspace: &Workspace) {
     let bytes = workspace.read("pictures/Test/Lemon/0_0_100.jpg");
-    // an Exif block with orientation 6 after the start of the JPEG
+    // an EXIF block with orientation 6 after the start of the JPEG
     let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
     let mut exif = vec![0xff, 0xe1];
     exif.extend(u16::try_from(tiff.len() + 8).expect("short").to_be_bytes());
@@ -114,7 +114,7 @@ pub fn turned_and_plain(workspace: &Workspace) {
     workspace.write("plain.jpg", &bytes);
 }
 
-/// A sheet shows what the network saw: with `exif: ignore` a picture stays as it is stored.
+/// A sheet shows the pixels that the network gets: with `exif: ignore` a picture is not rotated.
 #[test]
 fn pictures_are_drawn_as_the_run_reads_them() {
     let workspace = Workspace::with_fruits(5, 1);

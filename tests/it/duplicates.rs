@@ -1,10 +1,10 @@
-//! `input.hash`: copies are found, told where train and test share them, and cost no second forward pass.
+//! `input.hash`: copies are found, reported if train and test share them, and need no second extraction.
 
 use sha2::Digest;
 
 use crate::support::{Workspace, rows};
 
-/// Three kinds of fruit; one lemon of train lies twice in train and once in test.
+/// Three kinds of fruit; the same lemon is twice in train and once in test.
 fn with_copies() -> Workspace {
     let workspace = Workspace::with_fruits(4, 2);
     let bytes = workspace.read("pictures/Training/Lemon/0_0_100.jpg");

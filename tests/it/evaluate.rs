@@ -6,7 +6,7 @@ fn call(workspace: &Workspace, arguments: &[&str]) -> Run {
     workspace.call(&[&["evaluate", "out", "--quiet"], arguments].concat())
 }
 
-/// A run over fruits that makes mistakes.
+/// A run over fruits with a classifier that makes mistakes.
 fn workspace() -> Workspace {
     let workspace = Workspace::with_fruits(6, 4);
     let sets = ["train={logistic: {}}", "reduce={pca: {components: 2}}", "extract.layer=blocks.1.0"];

@@ -1,4 +1,4 @@
-//! `predict --explain`: where a classifier looked.
+//! `predict --explain`: heat maps of where a classifier looked.
 
 use featurize::exec::Device;
 use featurize::image::{DecodeOptions, Filter, RgbImage, decode, resize};
@@ -62,7 +62,7 @@ fn the_shares_of_a_linear_chain_add_up_to_its_score() {
     let sets = [&sets[..], &["extract.recipe.size=96", "report=null"]].concat();
     workspace.run("out", &set(&sets)).ok();
     let predictor = opened(&workspace, "out");
-    // a constant adds the same to every picture
+    // compared as differences between pictures, since a constant adds the same to every picture
     let of = |picture: &RgbImage| {
         let p = predictor.of_picture(picture).expect("probabilities");
         let sum = |class| -> f64 {
@@ -92,7 +92,7 @@ fn heat_maps_are_written_for_every_picture() {
     refused(run(&["--explain", "both", "--annotate", "both"]), "give each a folder of its own");
     refused(run(&["--explain", "pictures/Test"]), "name another folder");
     refused(run(&["--explain", "x", "--labels", "folder"]), "cannot be used with");
-    // of mistakes the report shows them, too: here of a banana among the lemons
+    // the report has heat maps of mistakes, too; here, of a banana among the lemons
     workspace.write("pictures/Test/Lemon/wrong.jpg", &workspace.read("pictures/Test/Banana/0_0_100.jpg"));
     let sets = ["train={logistic: {}}", "reduce={pca: {components: 2}}", "extract.layer=blocks.1.0"];
     let sets = [&sets[..], &["extract.recipe.size=64", "report.samples=48"]].concat();

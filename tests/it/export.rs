@@ -1,5 +1,5 @@
-//! `export`: the file is read again, and gives the features and the probabilities of the run. `tests/python/export.py`
-//! and the tests of the Python package compare with ONNX Runtime.
+//! `export`: the file is read back, and gives the features and the probabilities of the run. `tests/python/export.py`
+//! and the tests of the Python package compare it with ONNX Runtime.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use featurize::onnx::{OnnxFile, notes};
 
 use crate::support::{Workspace, set};
 
-/// Three kinds of fruit in a small size, and whatever `sets` say.
+/// A run over three kinds of fruit in a small size, with further `sets`.
 fn run(workspace: &Workspace, out: &str, sets: &[&str]) {
     workspace.run(out, &set(&[&["extract.recipe.size=64"], sets].concat())).ok();
 }
@@ -89,7 +89,7 @@ fn what_cannot_be_read_again_is_exported_all_the_same() {
     ] {
         assert!(card.contains(part), "{part} is not in\n{card}");
     }
-    // neither a table nor a file of the run is replaced
+    // neither a table of the run nor a file of another kind is replaced
     for (file, told) in [("out/predictions.parquet", "is read by this command"), ("card.md", "is no ONNX file")] {
         workspace.call(&["export", "out", "--onnx", file]).ended(2, &[told]);
     }

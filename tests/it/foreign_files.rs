@@ -1,11 +1,11 @@
-//! Files of the user stay in a run folder: a run writes, and `clean` deletes, only files that records name.
+//! Files of the user in a run folder are kept: a run overwrites, and `clean` deletes, only files that records name.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::support::{Run, Workspace, rows};
 
-/// Small pictures, every file that a run can write.
+/// Settings for small pictures and for every file that a run can write.
 const ALL: [&str; 8] = [
     "--set",
     "extract.recipe.size=64",
@@ -49,7 +49,7 @@ fn files_of_the_user_stay_in_a_run_folder() {
     for name in mine {
         workspace.write(&format!("out/{name}"), name.as_bytes());
     }
-    // a table of another run, under a name that this one does not need
+    // a table of another run, with a name that this run does not need
     let table = workspace.read("other/features/part-00000.parquet");
     workspace.write("out/features/part-00098.parquet", &table);
     let kept = |when: &str| {
@@ -102,19 +102,19 @@ fn a_file_at_a_name_that_is_needed_is_refused_before_anything_is_computed() {
         let path = workspace.path("out").join(name);
         workspace.run("out", &ALL).ended(1, &[&path.to_string_lossy(), "--out"]);
         let mut after = contents(&workspace.path("out"));
-        // the lock is left only where `.store` was there before
+        // the lock remains only if `.store` existed before
         after.remove(".store/lock");
         assert!(before == after, "{name}: {:?}", after.keys());
         std::fs::remove_dir_all(workspace.path("out")).expect("removed");
     }
-    // names that these settings do not need are nobody's business
+    // files with names that these settings do not write are kept
     for name in ["features.npy", "classifier/svd.safetensors", "figures/loss.png"] {
         workspace.write(&format!("out/{name}"), b"mine");
     }
     workspace.run("out", &["--set", "extract.recipe.size=64"]).ok();
     assert_eq!(workspace.read("out/features.npy"), b"mine");
     workspace.run("out", &ALL).ended(1, &["features.npy", "loss.png"]);
-    // a stage that was not begun has no file here
+    // a stage that was not started owns no files
     workspace.run("until", &["--until", "extract"]).ok();
     workspace.write("until/reduced.parquet", b"mine");
     assert_eq!(workspace.run("until", &[]).code, Some(1));
@@ -128,18 +128,18 @@ fn the_run_of_another_pipeline_is_refused_and_an_edited_one_goes_on() {
     workspace.run("out", &[]).ok();
     let before = contents(&workspace.path("out"));
     for owner in [true, false] {
-        // 0.3.0 wrote the name to run.json alone
+        // 0.3.0 wrote the name only to run.json
         if !owner {
             std::fs::remove_file(workspace.path("out/.store/owner.json")).expect("removed");
         }
         workspace.run("out", &["--set", "name=other"]).ended(1, &["`three`", "`other`", "--out"]);
     }
-    // a run would end so
+    // `plan` reports the error that a run would end with
     workspace.call(&["plan", "pipeline.yaml", "--set", "name=other", "--out", "out"]).ended(1, &["`three`"]);
     workspace.write("out/.store/owner.json", &before[".store/owner.json"]);
     assert!(before == contents(&workspace.path("out")));
     workspace.run("out", &["--set", "reduce.pca.components=3"]).ok();
-    // the name is known as soon as anything is
+    // the name is known from the first commit on
     workspace.run("begun", &["--until", "scan"]).ok();
     assert_eq!(workspace.run("begun", &["--set", "name=other"]).code, Some(1));
 }
@@ -154,14 +154,14 @@ fn a_run_of_a_version_without_claims_goes_on() {
     };
     remove(&[".store/owner.json"]);
     assert!(workspace.run("out", &[]).ok().computed().is_empty());
-    // killed while it learnt: the table is there, its record is not, and nothing of what follows
+    // killed during `train`: the reduced table exists, but neither its record nor any later file
     remove(&[".store/reduce.json", ".store/train.json", ".store/evaluate.json", ".store/report.json"]);
     remove(&["classifier/mlp.safetensors", "classifier/classifier.json", "classifier/novelty.safetensors"]);
     remove(&["predictions.parquet", "metrics.json"]);
     remove(&["report.html", "run.json"]);
     assert_eq!(workspace.run("out", &[]).ok().computed(), ["reduce", "train", "evaluate", "report"]);
     assert!(workspace.results("out") == whole);
-    // killed while it extracted, and then the pictures of one table went: what is left of it is known by its own id
+    // killed during `extract`, and afterwards the pictures of one table were deleted: the table is recognised by its id
     let records = ["extract", "select", "reduce", "train", "evaluate", "compare", "report"];
     let records: Vec<String> = records.iter().map(|stage| format!(".store/{stage}.json")).collect();
     remove(&records.iter().map(String::as_str).collect::<Vec<_>>());
@@ -190,7 +190,7 @@ fn nothing_is_written_or_deleted_through_a_link() {
         workspace.run("out", &ALL).ended(1, &[&*link.to_string_lossy()]);
         std::fs::remove_dir_all(workspace.path("out")).expect("removed");
     }
-    // a run whose files were moved elsewhere is read there, and deleted here alone
+    // files that were moved and linked back are read, but neither replaced nor deleted
     workspace.run("out", &[]).ok();
     for name in ["features", "report.html"] {
         let path = workspace.path("out").join(name);

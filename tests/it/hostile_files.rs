@@ -1,4 +1,4 @@
-//! Names and things that nobody would choose: each is a row with its reason, none stops or hangs the run.
+//! Unusual names and kinds of files: each is a row with its reason, and none of them stops or blocks the run.
 #![cfg(unix)]
 
 use std::ffi::OsStr;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::support::{Run, Workspace, featurize, rows};
 
-/// Path, status and kind of every file that was met.
+/// Path, status and kind of every file in the manifest.
 fn manifest(workspace: &Workspace, out: &str) -> Vec<[String; 3]> {
     rows(&workspace.path(out).join("manifest.parquet"), ["path", "status", "kind"])
 }
@@ -57,7 +57,7 @@ fn any_name_is_kept_and_written_the_same_everywhere() {
     assert!(!report.contains("<script>"), "a name became a part of the page");
     let predictions = rows(&workspace.path("out/predictions.parquet"), ["path"]);
     assert!(predictions.contains(&["Training/Lemon/caf\\xe9.jpg".to_string()]));
-    // predict: the same names, one line each on the terminal, in quotes where CSV wants them
+    // predict: the same names, on one line each in the plain form, quoted in CSV where necessary
     let predict = |form: &[&str]| {
         let mut command = featurize();
         command.arg("predict").arg(workspace.path("out")).arg(&folder).args(["--top", "1"]).args(form);
@@ -107,7 +107,7 @@ fn things_that_are_no_files_are_rows_and_nothing_waits() {
     assert_eq!(done["extract"]["skipped_by_kind"]["not_a_file"], 3);
     assert_eq!(done["extract"]["failed_by_kind"]["too_large"], 1);
     assert!(done["peak_memory_mb"].as_u64().is_none_or(|memory| memory < 900), "{done}");
-    // links are followed into folders where that is asked for, but not in a circle
+    // links are followed into folders if asked for, but not in a circle
     let sets = ["--set", "input.max_bad_fraction=0.5", "--set", "input.follow_links=true", "--until", "extract"];
     workspace.run("followed", &sets).ok();
     let rows = manifest(&workspace, "followed");
@@ -145,7 +145,7 @@ fn commands_have_the_kinds_of_the_manifest() {
 #[test]
 fn a_folder_deeper_than_a_path_may_be_is_a_row() {
     let workspace = Workspace::with_fruits(4, 2);
-    // two halves, each of which has a path; one is moved to the bottom of the other
+    // two halves of a long path; one is moved into the other
     let half = ["d".repeat(200).as_str(); 15].join("/");
     let (upper, lower) = (workspace.path(&format!("pictures/Training/Lemon/{half}")), workspace.path("lower"));
     std::fs::create_dir_all(&upper).expect("folders");
@@ -205,7 +205,7 @@ fn a_full_disk_ends_clearly_and_the_run_goes_on_when_there_is_room() {
     std::fs::create_dir(&mount).expect("folder");
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=700k", "tmpfs"]).arg(&mount).output();
     if !mounted.is_ok_and(|output| output.status.success()) {
-        return; // only root mounts, and not everywhere
+        return; // only root may mount, and not on every system
     }
     struct Mounted<'a>(&'a Path);
     impl Drop for Mounted<'_> {
@@ -231,7 +231,7 @@ fn what_changes_between_scan_and_decode_is_a_row_and_nothing_waits() {
     for name in ["zz_fifo.jpg", "zz_gone.jpg", "zz_longer.jpg", "zz_shorter.jpg"] {
         std::fs::write(at(name), &good).expect("written");
     }
-    // before them in order: what keeps the only thread busy for a second, while the four are changed
+    // the first picture keeps the only thread busy for a second, while the next four are changed
     let large = featurize::image::RgbImage::from_fn(3000, 2000, |x, y| [x as u8, y as u8, (x * y) as u8]);
     std::fs::write(at("a_000.png"), featurize::image::png(&large).expect("a PNG")).expect("written");
     for number in 1..24 {

@@ -1,10 +1,10 @@
-//! `init`: the usual layouts of data sets, and what the pipeline that is written makes of them.
+//! `init`: common layouts of data sets, and the split and classes of the pipeline that it writes.
 
 use std::collections::BTreeSet;
 
 use crate::support::{Workspace, project, rows};
 
-/// A folder of pictures, `count` at every path, of which `{i}` is the number.
+/// Makes a folder of pictures, `count` at every path, in which `{i}` is the number.
 fn lay(workspace: &Workspace, folder: &str, paths: &[(&str, usize)]) {
     let picture = std::fs::read(project().join("data/fruits/Training/Banana/0_0_100.jpg")).expect("shipped");
     for (path, count) in paths {
@@ -13,7 +13,7 @@ fn lay(workspace: &Workspace, folder: &str, paths: &[(&str, usize)]) {
     }
 }
 
-/// What `init` says and writes, and class and split of each picture that a run takes by it.
+/// The output of `init`, its pipeline, and class and split of each picture in a run of this pipeline.
 struct Made {
     said: String,
     yaml: String,
@@ -23,7 +23,7 @@ struct Made {
 impl Made {
     fn of(workspace: &Workspace, folder: &str) -> Self {
         let said = workspace.call(&["init", folder, "-o", "p.yaml", "--force"]).ok().stdout;
-        // a folder holds the run of one pipeline
+        // a folder can have the run of only one pipeline
         std::fs::remove_dir_all(workspace.path("out")).ok();
         workspace.call(&["run", "p.yaml", "--out", "out", "--until", "scan", "--force", "scan"]).ok();
         let rows = rows(&workspace.path("out/manifest.parquet"), ["label", "split", "status"]).into_iter();
@@ -36,12 +36,12 @@ impl Made {
         self.rows.iter().map(|[label, _]| label.as_str()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// How many pictures are in train and in test.
+    /// The numbers of train and test pictures.
     fn counts(&self) -> [usize; 2] {
         ["train", "test"].map(|split| self.rows.iter().filter(|row| row[1] == split).count())
     }
 
-    /// On the screen and in a comment of the pipeline.
+    /// Whether both the output and a comment of the pipeline have the text.
     fn says(&self, text: &str) -> bool {
         let comments: Vec<&str> = self.yaml.lines().filter(|line| line.starts_with('#')).collect();
         self.said.contains(text) && comments.iter().any(|line| line.contains(text))
@@ -94,27 +94,27 @@ fn a_third_split_and_pictures_without_class_are_told_of() {
     assert_eq!((made.classes(), made.counts()), (vec!["a", "b"], [10, 4]));
     assert!(made.says("validation: valid (6 pictures) is not used"), "{}", made.said);
     assert!(made.says("take no part: in neither split"), "{}", made.said);
-    // the advice is true
+    // the advice works
     let more = "input.split.train='{train,valid}/**'";
     let run = workspace.call(&["run", "p.yaml", "--out", "more", "--until", "scan", "--set", more]).ok();
     assert!(run.stderr.contains("16 train, 4 test, 2 classes"), "{}", run.stderr);
-    // a test folder without classes measures nothing: a lot of train does
+    // a test folder without classes cannot be scored, so a random part of train is the test split
     lay_all("flat", &[("train", 8)], &[("test/{i}.jpg", 4)]);
     let made = Made::of(&workspace, "flat");
     assert_eq!((made.classes(), made.counts()), (vec!["a", "b"], [12, 4]));
     assert!(made.says("test: 4 pictures without a class"), "{}", made.said);
     assert!(made.yaml.contains("fraction: 0.25"), "{}", made.yaml);
-    // with a validation split that has classes, that is the test
+    // a validation split with classes becomes the test split
     lay_all("kaggle", &[("train", 5), ("val", 2)], &[("test/{i}.jpg", 4)]);
     let made = Made::of(&workspace, "kaggle");
     assert_eq!((made.classes(), made.counts()), (vec!["a", "b"], [10, 4]));
     assert!(made.says("test: 4 pictures without a class") && made.says("val is the test"), "{}", made.said);
-    // beside class folders a test folder without classes is none of them
+    // a test folder without subfolders beside class folders is not a class
     lay(&workspace, "beside", &[("a/{i}.jpg", 4), ("b/{i}.jpg", 4), ("test/{i}.jpg", 3)]);
     let made = Made::of(&workspace, "beside");
     assert_eq!((made.classes(), made.counts()), (vec!["a", "b"], [6, 2]));
     assert!(made.says("test: 3 pictures without a class"), "{}", made.said);
-    // where all folders are alike, they are classes, and that is said
+    // if all folders have the same layout, they are classes, and the output says so
     lay(&workspace, "alike", &[("train/{i}.jpg", 4), ("pen/{i}.jpg", 4), ("test/{i}.jpg", 4)]);
     let made = Made::of(&workspace, "alike");
     assert_eq!(made.classes(), ["pen", "test", "train"]);

@@ -1,8 +1,8 @@
-//! Classes and splits: by folder, by lot, by table; some classes, a few pictures each, no labels at all.
+//! Classes and splits: by folder, by random draw, by table; some classes, a few pictures of each, no labels at all.
 
 use crate::support::{self, Run, Workspace, set};
 
-/// (path, label, split) of the pictures in the manifest that were read.
+/// (path, label, split) of the pictures in the manifest that can be read.
 fn rows(workspace: &Workspace, out: &str) -> Vec<(String, Option<String>, String)> {
     let all = manifest(workspace, out, ["path", "label", "split", "status"]).into_iter();
     let read = all.filter(|[.., status]| matches!(status.as_str(), "ok" | "listed"));
@@ -104,7 +104,7 @@ fn tables_as_programs_write_them() {
         both.sort();
         assert_eq!(found, both, "{what}");
     }
-    // without labels and splits everything is train
+    // without labels and splits every picture is train
     workspace.write("labels.csv", format!("path\n{a}\n{b}\n").as_bytes());
     scan(&workspace, "plain", &[&split]).ok();
     assert!(rows(&workspace, "plain").iter().all(|(_, label, split)| label.is_none() && split == "train"));
@@ -146,13 +146,13 @@ fn words_for_splits_are_those_of_folders() {
     };
     let (found, aside) = of("one", ["Train", "TRAINING", "TEST", "Testing"]);
     assert_eq!((found, aside.len()), (["train", "train", "test", "test"].map(String::from).to_vec(), 0));
-    // the validation is the test where there is no other
+    // the validation split is the test split if there is no other
     let (found, _) = of("two", ["train", "Train", "val", "Validation"]);
     assert_eq!(found, ["train", "train", "test", "test"]);
     let (found, aside) = of("three", ["train", "val", "train", "Test"]);
     assert_eq!(found, ["train", "train", "test"]);
     assert_eq!(aside, ["split"]);
-    // a command takes every picture that a table names, whatever its split
+    // commands read every picture of a table, whatever its split
     let table = String::from_utf8(workspace.read("labels.csv")).expect("text");
     workspace.write("all.csv", table.replace("Training/", "pictures/Training/").as_bytes());
     workspace.call(&["embed", "all.csv", "-o", "features.csv", "--quiet"]).ok();
@@ -168,7 +168,7 @@ fn columns_of_a_table_have_the_names_that_the_yaml_gives() {
         let names = support::files(&workspace.path(&format!("pictures/Training/{class}")));
         for (i, name) in names.iter().enumerate() {
             let split = if i == 3 { "test" } else { "train" };
-            // the same names lie in three folders
+            // the same names exist in three folders
             table += &format!("Training\\{class}\\{};{split};{class}!;no\r\n", name.trim_end_matches(".jpg"));
             wanted.push((format!("Training/{class}/{name}"), Some(format!("{class}!")), split.to_string()));
         }
@@ -181,7 +181,7 @@ fn columns_of_a_table_have_the_names_that_the_yaml_gives() {
     assert_eq!(rows(&workspace, "out"), wanted);
     scan(&workspace, "bad", &[&format!("input.split={{csv: '{csv}', path: id, label: bread}}")])
         .ended(2, &["has no column `bread`", "did you mean `breed`?"]);
-    // paths that count from the table's folder, names in any folder
+    // paths relative to the table's folder, and names in any folder
     workspace.write("ids.csv", format!("path,label\npictures/{},x\n", wanted[0].0).as_bytes());
     let split = format!("input.split={{csv: '{}'}}", workspace.path("ids.csv").display());
     scan(&workspace, "own", &[&split]).ok();
@@ -190,7 +190,7 @@ fn columns_of_a_table_have_the_names_that_the_yaml_gives() {
     workspace.write("ids.csv", b"path,label\nonly.v1,x\n");
     scan(&workspace, "own", &[&split]).ok();
     assert_eq!(rows(&workspace, "own"), [("deep/er/only.v1.jpg".into(), Some("x".into()), "train".into())]);
-    // of one name in several folders none is meant
+    // a name that is in several folders is ambiguous
     let name = rows(&workspace, "out")[0].0.rsplit('/').next().expect("a name").to_string();
     workspace.write("ids.csv", format!("path,label\n{name},x\n").as_bytes());
     scan(&workspace, "bad", &[&split]).ended(2, &["line 2: `", "` may be Training/Banana/"]);
@@ -259,7 +259,7 @@ fn a_class_folder_that_cannot_be_read_is_told_and_not_forgotten() {
     };
     mode("", 0o777);
     mode("pictures/Training/Lemon", 0);
-    // root reads everything: then somebody else runs it
+    // root may read everything, so the test runs as another user
     let root = std::fs::read_dir(workspace.path("pictures/Training/Lemon")).is_ok();
     let other = ["--reuid=65534", "--regid=65534", "--clear-groups"];
     if root && !std::process::Command::new("setpriv").args(other).arg("true").status().is_ok_and(|s| s.success()) {

@@ -1,4 +1,4 @@
-//! `extract.precision: int8`, as a user meets it.
+//! `extract.precision: int8` in the commands.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ fn int8_is_near_f32_and_the_same_on_every_kernel_and_thread() {
     assert!(error > 1e-3 && error < 0.12, "{error:e}");
     let card = workspace.json("one/classifier/classifier.json");
     assert_eq!(card["precision"], "int8");
-    // other kernels would calibrate to other last digits
+    // calibration with other kernels would give other last digits
     let file = format!("extract.calibration={}", workspace.path("one").join(RANGES).display());
     let portable = ["--set", "runtime.kernels=portable", "--set", &file];
     for more in [&["--set", "runtime.threads=2"], &portable[..]] {
@@ -58,12 +58,12 @@ fn a_run_keeps_its_ranges_until_the_extraction_is_forced() {
     run(&["--force", "extract"]);
     assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges);
     assert_eq!(features(&workspace, "out"), before);
-    // a file that is gone or damaged is made again
+    // a missing or damaged file is written again
     std::fs::write(workspace.path(&format!("out/{RANGES}")), b"no ranges").expect("written");
     run(&[]);
     assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges);
     assert_eq!(features(&workspace, "out"), before);
-    // other ranges are other features, on which the classifier was not fitted
+    // other ranges give other features, on which the classifier was not fitted
     workspace.run("out", &[&INT8[..3], &["extract.calibration=1", "--until", "extract"]].concat()).ok();
     assert_ne!(features(&workspace, "out"), before);
     workspace.call(&["predict", "out", "pictures/Test"]).ended(1, &["ranges.safetensors"]);
@@ -80,7 +80,7 @@ fn ranges_are_written_once_and_read_wherever_they_are_named() {
     embed("b.csv", &["--ranges", "r.safetensors"]).ok();
     assert_eq!(workspace.read("r.safetensors"), ranges);
     assert!(workspace.read("a.csv") == workspace.read("b.csv"), "the same ranges, other features");
-    // another number of pictures gives other ranges, and those that ship are others, too
+    // another number of pictures gives other ranges, and the bundled ranges are different, too
     for more in [&["--set", "extract.calibration=2"][..], &[]] {
         embed("c.csv", more).ok();
         assert!(workspace.read("c.csv") != workspace.read("a.csv"), "{more:?}");
@@ -93,7 +93,7 @@ fn ranges_are_written_once_and_read_wherever_they_are_named() {
     workspace
         .run("other", &["--set", "extract.precision=int8", "--set", &set])
         .ended(1, &["r.safetensors is no file of ranges"]);
-    // classify and bench take such a file, too, and their own ranges where none is named
+    // classify and bench also read such a file, and calibrate if none is named
     embed("c.csv", &["--ranges", "r.safetensors", "--set", &set]).ended(2, &["name a file each"]);
     workspace
         .call(&["embed", "pictures", "-o", "c.csv", "--ranges", "r.safetensors"])
@@ -171,7 +171,7 @@ fn networks_of_onnx_files_and_weights_with_a_name_are_calibrated_on_the_pictures
         };
         let error = distance(&embed("i.csv", "int8"), &embed("f.csv", "f32"));
         assert!(error > 1e-4 && error < 0.2, "{weights}: {error:e}");
-        // a run keeps what it has found for `predict`
+        // a run keeps its ranges for `predict`
         let sets =
             ["--set", &format!("extract.weights={weights}"), "--set", "select=null", "--set", "extract.precision=int8"];
         let run = |command: &[&str]| crate::own_weights::call(&workspace, command).ok();

@@ -1,5 +1,5 @@
-//! Features are those of the pictures that are there, and files are those that were written: a replaced picture, a
-//! flipped bit, a run that was stopped in the middle of a table.
+//! Features belong to the current pictures, and damaged files are detected: a replaced picture, a flipped bit, a run
+//! that was killed in the middle of a table.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ fn pictures(workspace: &Workspace) -> Vec<PathBuf> {
     support::files(&root).iter().map(|name| root.join(name)).collect()
 }
 
-/// Writes other bytes into a file and puts its time back.
+/// Writes other bytes into a file and resets its modification time.
 fn replace(path: &Path, bytes: &[u8]) {
     let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).expect("a time");
     std::fs::write(path, bytes).expect("written");
@@ -26,7 +26,7 @@ fn touch(path: &Path, modified: SystemTime) {
     file.set_modified(modified).expect("set");
 }
 
-/// Flips a bit of a file, at that share of its length.
+/// Flips a bit of a file at a share of its length.
 fn flip(path: &Path, share: f64) {
     let mut bytes = std::fs::read(path).expect("read");
     let at = ((bytes.len() - 1) as f64 * share) as usize;
@@ -69,7 +69,7 @@ fn touched_and_copied_pictures_cost_no_features_and_change_no_byte() {
     let root = format!("input.root={}", workspace.path("copied").display());
     let copied = workspace.run("out", &["--set", &root]).ok();
     assert!(copied.computed().is_empty(), "{:?}", copied.computed());
-    // and no table tells which times the pictures had
+    // the tables do not depend on the times of the pictures
     workspace.run("fresh", &["--set", &root]).ok();
     assert!(before == workspace.results("out") && before == workspace.results("fresh"));
 }
@@ -125,7 +125,7 @@ fn a_classifier_that_was_copied_away_knows_its_files() {
             let whole = predict().ok().stdout;
             flip(&workspace.path("copy/classifier").join(file), share);
             let run = predict();
-            // of a flipped seal the card itself is whole
+            // if the bit is in the hash of the card, the card itself is intact
             if run.code == Some(0) {
                 assert_eq!((file, &run.stdout), ("classifier.json", &whole), "at {share}");
             } else {
@@ -135,13 +135,13 @@ fn a_classifier_that_was_copied_away_knows_its_files() {
     }
 }
 
-/// Waits until rows of a table that is not full are in the store.
+/// Waits until rows of an incomplete table are in the store.
 fn wait_for_rows(workspace: &Workspace, child: &mut Child) {
     let start = Instant::now();
     let rows = || {
         let entries = std::fs::read_dir(workspace.path("out/.store/shards")).into_iter().flatten().flatten();
         let mut kept = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "rows"));
-        // it begins with 48 bytes that say which rows follow
+        // the journal begins with 48 bytes of magic and hash
         kept.any(|entry| entry.metadata().is_ok_and(|metadata| metadata.len() > 48))
     };
     while !rows() {
@@ -151,11 +151,11 @@ fn wait_for_rows(workspace: &Workspace, child: &mut Child) {
     }
 }
 
-/// One table of all pictures, slowly.
+/// All pictures in one table, computed slowly.
 const SLOW: [&str; 6] =
     ["--set", "extract={shard_rows: 1000, recipe: {size: 512}}", "--set", "runtime.threads=1", "--set", "report=null"];
 
-/// What the store keeps of tables, by name.
+/// The files of the shards in the store, by name.
 fn kept(workspace: &Workspace) -> BTreeMap<String, Vec<u8>> {
     let files = support::files(&workspace.path("out/.store/shards")).into_iter();
     files.map(|name| (name.clone(), workspace.read(&format!("out/.store/shards/{name}")))).collect()

@@ -28,7 +28,7 @@ fn networks_are_compared_on_the_same_pictures_and_their_runs_stay() {
         assert!(row["images_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{row}");
     }
     assert!(workspace.path("runs/three-leaderboard/squeezenet1_1-random/predictions.parquet").is_file());
-    // the pictures were listed for the first run, and all runs are there now
+    // the pictures were listed only for the first run, and all runs are finished now
     assert_eq!(first.stderr.matches("scan ").count(), 1, "{}", first.stderr);
     let again = leaderboard(&workspace, &models).ok();
     assert!(again.stdout.contains("2 networks on 9 test images") && again.stdout.contains("95 % interval"));

@@ -1,4 +1,4 @@
-//! All integration tests in one binary: they run the program as a user does, on pictures that ship with the project.
+//! All integration tests in one binary: they run the program as users do, on pictures that ship with the project.
 
 mod architecture;
 mod atlas;

@@ -1,5 +1,5 @@
-//! Steps that lead to better data: the table to mend labels, the split that keeps near copies together, and the page
-//! that opens by itself.
+//! Commands that help to improve the data: the table of doubtful labels, the split that keeps near copies together, and
+//! opening the report.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ fn lines(text: &str) -> (String, Vec<Vec<String>>) {
 #[test]
 fn the_table_to_mend_labels_comes_back_as_it_is_or_with_its_suggestions() {
     let workspace = Workspace::with_fruits(10, 2);
-    // two bananas among the lemons, one of them the copy of another banana
+    // a banana among the lemons, which is a copy of another banana
     let copy = workspace.read("pictures/Training/Banana/0_0_100.jpg");
     workspace.write("pictures/Training/Lemon/wrong.jpg", &copy);
     workspace.run("out", &[]).ok();
@@ -34,7 +34,7 @@ fn the_table_to_mend_labels_comes_back_as_it_is_or_with_its_suggestions() {
     let right = doubted["Training/Banana/0_0_100.jpg"];
     assert_eq!(right[2], "Banana", "{right:?}");
     assert_eq!(right[3], "the same picture as Training/Lemon/wrong.jpg with the label Lemon");
-    // the copy of the table gives the same run; the column of suggestions mends the label
+    // a copy of the table gives the same run; with the column of suggestions the label is corrected
     workspace.write("mended.csv", &workspace.read("out/relabel.csv"));
     let csv = format!("input.split={{csv: {}}}", workspace.path("mended.csv").display());
     let same = workspace.run("out", &["--set", &csv]).ok();
@@ -45,7 +45,7 @@ fn the_table_to_mend_labels_comes_back_as_it_is_or_with_its_suggestions() {
     let (_, rows) = lines(&workspace.text("out/relabel.csv"));
     let row = rows.iter().find(|row| row[0] == "Training/Lemon/wrong.jpg").expect("there");
     assert_eq!((row[1].as_str(), row[4].as_str()), ("Banana", ""));
-    // the run would write over its own input
+    // the run would overwrite its own input
     let own = format!("input.split={{csv: {}}}", workspace.path("out/relabel.csv").display());
     workspace.run("out", &["--set", &own]).ended(2, &["is written anew by this run: copy it elsewhere"]);
     // without a test split, and without classes
@@ -92,7 +92,7 @@ fn a_split_keeps_near_copies_on_one_side_and_is_read_back() {
         let tests = rows.iter().filter(|row| row[1] == class && row[2] == "test").count();
         assert!((1..=8).contains(&tests), "{class}: {tests}");
     }
-    // the same table again, another by another seed; the run takes it
+    // the same seed gives the same table, another seed another one; a run reads it
     split(&["--keep-together", "--table", "again.csv", "--seed", "3"]).ok();
     assert_eq!(workspace.read("again.csv"), text.as_bytes());
     split(&["--keep-together", "--table", "other.csv", "--seed", "4"]).ok();
@@ -126,7 +126,7 @@ fn the_page_is_opened_where_there_is_a_display_and_its_absence_is_no_error() {
         let mut command = workspace.command("out", &[&["--open"], more].concat());
         command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
         display.map(|display| command.env("DISPLAY", display));
-        // a browser of the machine is not opened
+        // no browser of this machine is opened
         crate::support::Run::of(command.env("PATH", workspace.path("bin")).output().expect("started"))
     };
     let page = workspace.path("out/report.html");

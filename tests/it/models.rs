@@ -1,4 +1,4 @@
-//! The numbers of the reference: timm's `tf_efficientnet_lite0` with the same rounded weights, in float64
+//! Compares with reference values: timm's `tf_efficientnet_lite0` with the same rounded weights, in float64
 //! (`tests/golden/efficientnet_lite0.py`).
 
 use std::collections::BTreeMap;
@@ -12,11 +12,11 @@ use featurize::weights::Origin;
 use crate::support::project;
 use crate::zoo::{self, channels_first, error, pooled};
 
-/// ‖ours − reference‖ / ‖reference‖ that is allowed. The reference's own f32 run is 1e-6 away from its f64 run.
+/// The allowed ‖ours − reference‖ / ‖reference‖. The reference's own f32 run is 1e-6 away from its f64 run.
 const TOLERANCE: f64 = 1e-5;
 const GOLDEN: &str = "efficientnet_lite0.safetensors";
 
-/// The stored input, channels first as timm has it.
+/// The stored input, channels first like that of timm.
 fn input() -> Vec<f32> {
     channels_first(&zoo::input(224, false), Shape::Map { c: 3, h: 224, w: 224 })
 }
@@ -37,7 +37,7 @@ fn network(taps: &[&str]) -> (Graph, Network) {
     (graph, Network::new(program, &Device::cpu()).expect("loaded"))
 }
 
-/// Runs pictures that are given channels first.
+/// Runs pictures in channels-first order.
 fn forward(network: &Network, chw: &[f32], n: usize) -> Vec<Vec<f32>> {
     assert!(network.layout() == Layout::Hwc);
     let hwc = |picture: &[f32]| -> Vec<f32> {
@@ -92,10 +92,10 @@ fn a_tap_gives_the_same_whatever_else_is_tapped() {
     let (_, alone) = network(&["bn2"]);
     let (_, among) = network(&["blocks.3.0.conv_dw", "blocks.3.0.bn2.drop", "bn2", "blocks.5.1"]);
     let (alone, among) = (forward(&alone, &input, 1), forward(&among, &input, 1));
-    // a tap between a convolution and its batch norm keeps them apart, which rounds differently
+    // with a tap between a convolution and its batch norm, the two are not fused, which rounds differently
     let difference = error(&among[2], &alone[0]);
     assert!(difference <= TOLERANCE, "{difference:e}");
-    // between them nothing but batch norm: what is asked for by name is what stands there
+    // only the batch norm is between these two taps, and each returns the value at its own place
     assert!(error(&among[0], &among[1]) > 0.1);
 }
 

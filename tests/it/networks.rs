@@ -1,4 +1,4 @@
-//! Networks other than the bundled one as a user takes them: weights from a file, layers by name, grey pictures,
+//! Networks other than the bundled one, as users run them: weights from a file, layers by name, grey pictures,
 //! `classify` with a figure.
 
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn graph(model: &str, source: Source, classes: usize) -> Graph {
     (spec.build)(&BuildOptions { channels: 3, size: [64; 2], classes, source }).expect("built")
 }
 
-/// A safetensors file with the seeded weights of a network, some of its tensors left out or renamed.
+/// Writes a safetensors file with the seeded weights of a network; `rename` leaves out or renames tensors.
 fn weights(path: &Path, graph: &Graph, source: Source, rename: impl Fn(&str) -> Option<String>) {
     let set = Origin::Random(5).load(graph, source, &[]).expect("random");
     let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = graph
@@ -33,7 +33,7 @@ fn weights(path: &Path, graph: &Graph, source: Source, rename: impl Fn(&str) -> 
     safetensors::serialize_to_file(views, None, path).expect("written");
 }
 
-/// Runs up to `extract` with pictures of 64 × 64.
+/// Runs the stages up to `extract` with pictures of 64 × 64.
 fn extract(workspace: &Workspace, out: &str, sets: &[&str]) -> Run {
     let small = ["extract.recipe.size=64", "extract.shard_rows=100"];
     workspace.run(out, &[vec!["--until", "extract"], set(&small), set(sets)].concat())
@@ -101,7 +101,7 @@ fn a_network_that_was_trained_on_has_as_many_classes_as_its_file() {
 fn several_layers_follow_one_another_and_keep_their_names() {
     let workspace = Workspace::with_fruits(1, 1);
     let base = ["extract.model=resnet18", "extract.weights=random", "extract.source=torchvision"];
-    // names of Keras are known in the network of torchvision, too
+    // names of Keras work in the network of torchvision, too
     let both = [&base[..], &["extract.layers=[layer2.1,conv5_block2_out]"]].concat();
     extract(&workspace, "both", &both).ok();
     assert_eq!(features(&workspace, "both").width(), 128 + 512);

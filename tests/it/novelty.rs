@@ -1,4 +1,4 @@
-//! `known` and `distance`: whether a classifier knows that it does not know.
+//! `known` and `distance`: whether a classifier recognises pictures of unknown classes.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use featurize::table::FeatureMatrix;
 use crate::predict::call;
 use crate::support::Workspace;
 
-/// The area under the ROC curve of unknown (1) against known (0) by distance.
+/// The area under the ROC curve that separates unknown (1) from known (0) pictures by their distance.
 fn area(known: &[f32], unknown: &[f32]) -> f64 {
     let above = |u: &f32| known.iter().map(|k| f64::midpoint(f64::from(u > k), f64::from(u >= k))).sum::<f64>();
     unknown.iter().map(above).sum::<f64>() / (known.len() * unknown.len()) as f64
 }
 
-/// The mean area over the classes of the run in `out`, each left out of the train pictures in turn.
+/// The mean area over the classes of the run in `out`, leaving each class out of the train pictures in turn.
 pub fn area_with_a_class_left_out(out: &Path) -> f64 {
     let (mut keys, mut rows) = (Vec::new(), FeatureMatrix::with_cols(1280));
     for part in std::fs::read_dir(out.join("features")).expect("features") {
@@ -62,13 +62,13 @@ fn pictures_of_no_class_are_unknown_wherever_predictions_are_told() {
         let path = line["path"].as_str().expect("a path");
         let (is_known, distance) =
             (line["known"].as_bool().expect("a verdict"), line["distance"].as_f64().expect("far"));
-        let distance = f64::from(distance as f32); // as the table has it
+        let distance = f64::from(distance as f32); // f32, as in the table
         match in_run(path) {
             Some(row) => assert_eq!((is_known, distance), (known[row], distances[row]), "{path}"),
             None => assert!(path.contains("Strawberry") && !is_known && distance > 2.0, "{line}"),
         }
     }
-    // of 40 train pictures none is farther away than the limit
+    // at most two of the run's pictures may be farther away than the limit
     assert!(known.iter().filter(|known| !**known).count() <= 2, "{known:?} {distances:?}");
     let csv = predict(&["--csv", "--top", "1"]).ok().stdout;
     assert!(csv.starts_with("path,rank,label,probability,known,distance\n"), "{csv}");
@@ -98,7 +98,7 @@ fn a_rule_that_nothing_meets_is_an_error_before_any_picture_is_read() {
     );
     refused(&["--reject-rate", "1"], &["above 0 and below 1"]);
     refused(&["--min-confidence", "1.5"], &["no prediction reaches another"]);
-    // a classifier of before
+    // a classifier of an earlier version
     let path = workspace.path("out/classifier/classifier.json");
     let mut card = workspace.json("out/classifier/classifier.json");
     let fields = card.as_object_mut().expect("an object");

@@ -1,5 +1,6 @@
-//! ONNX files against ONNX Runtime: `tests/golden/onnx.py` exports networks by the exporters of PyTorch, timm and
-//! tf2onnx, and stores what ONNX Runtime gives for weights of a formula. Here the same files go through both executors.
+//! Compares ONNX files with ONNX Runtime: `tests/golden/onnx.py` exports networks with the exporters of PyTorch, timm
+//! and tf2onnx, and stores the outputs of ONNX Runtime for weights from a formula. Here both executors run the same
+//! files.
 
 use std::io::Read;
 use std::path::Path;
@@ -16,7 +17,7 @@ use serde_json::Value;
 use crate::support::{Workspace, project};
 use crate::zoo::{self, channels_first};
 
-/// ‖ours − reference‖ / ‖reference‖ that is allowed.
+/// The allowed ‖ours − reference‖ / ‖reference‖.
 const TOLERANCE: f64 = 1e-5;
 
 fn write_weights(note: &Value, path: &Path) {
@@ -29,7 +30,7 @@ fn write_weights(note: &Value, path: &Path) {
     std::fs::write(path, bytes).expect("written");
 }
 
-/// The distance of the first values, and of the mean of all squares.
+/// The relative difference of the first values, and that of the mean of all squares.
 fn distance(ours: &[f32], stored: &Value) -> f64 {
     let first: Vec<f64> = stored[0].as_array().expect("values").iter().map(|v| v.as_f64().expect("a number")).collect();
     assert!(first.len() == ours.len().min(256), "{} values, not {}", ours.len(), first.len());
@@ -40,7 +41,7 @@ fn distance(ours: &[f32], stored: &Value) -> f64 {
     near.max(whole)
 }
 
-/// Imports a network and compares its values on both executors.
+/// Imports a network and compares its outputs on both executors.
 fn check(folder: &Path, note: &Value) {
     let file = note["file"].as_str().expect("a name");
     let side = note["size"].as_u64().expect("a side") as usize;
@@ -50,7 +51,7 @@ fn check(folder: &Path, note: &Value) {
     let asked = Asked { channels: 3, size: [side; 2], layers: &layers, logits: false };
     let Import { graph, weights } = opened.import(asked).unwrap_or_else(|error| panic!("{file}: {error}"));
     let taps: Vec<LayerId> = layers.iter().map(|name| graph.find(name).expect("asked for")).collect();
-    // by default the features are what feeds the last dense layer
+    // by default the features are the input of the last dense layer
     let default = opened.import(Asked { layers: &[], ..asked }).map(|import| import.graph);
     match (default, note["features"].as_str()) {
         (Ok(graph), Some(name)) => assert_eq!(Some(graph.features()), graph.find(name), "{file}"),
@@ -94,7 +95,7 @@ pub fn each(folder: &Path, wanted: impl Fn(&Value) -> bool, mut work: impl FnMut
     }
 }
 
-/// Every network of an exporter.
+/// Checks every network of an exporter.
 fn check_all(exporter: &str) {
     let (folder, mut seen) = (tempfile::tempdir().expect("a folder"), 0);
     each(

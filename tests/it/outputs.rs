@@ -1,4 +1,4 @@
-//! Files that the user names, and standard output: links, pipes, inputs, full disks, closed pipes.
+//! Outputs that the user names, and standard output: links, pipes, inputs, full disks, closed pipes.
 
 use std::process::Stdio;
 
@@ -9,7 +9,7 @@ use crate::support::{Run, Workspace, call, featurize, project};
 /// A picture of the test split.
 const PICTURE: &str = "pictures/Test/Lemon/0_0_100.jpg";
 
-/// Every command that writes a file whose name the user gives: the words before the name, the ending, the first bytes.
+/// Every command that writes a file named by the user: the arguments before the name, the extension, the first bytes.
 const NAMED: [(&[&str], &str, &[u8]); 8] = [
     (&["embed", "pictures/Test", "-o"], "parquet", b"PAR1"),
     (&["embed", "pictures/Test", "-o"], "csv", b"path,efficientnet_lite0_avg_0000,"),
@@ -50,7 +50,7 @@ fn links_stay_pipes_stay_and_pictures_stay() {
         assert!(std::fs::symlink_metadata(workspace.path(&pipe)).expect("there").file_type().is_fifo(), "{words:?}");
         assert!(reader.join().expect("ended").starts_with(begins), "{words:?} {ending}");
 
-        // a picture that is read, by its own name and by a link with the right ending
+        // a picture that is read, by its own name and by a link with the extension of the output
         let before = workspace.read(PICTURE);
         let alias = format!("alias.{ending}");
         std::fs::remove_file(workspace.path(&alias)).ok();
@@ -105,10 +105,10 @@ fn copies_never_replace_pictures_that_were_not_drawn_here() {
     annotate(&["--overwrite"]).ok();
     let drawn = workspace.read("mine/0_0_100.jpg");
     assert_ne!(drawn, bytes);
-    // what was drawn is drawn again
+    // featurize may replace its own drawings
     annotate(&[]).ok();
     assert_eq!(workspace.read("mine/0_0_100.jpg"), drawn);
-    // `--plot *.png`: the first picture is taken for the name of the figure
+    // `--plot *.png`: the shell makes the first picture the name of the figure
     workspace.write("shots/a.png", &std::fs::read(project().join("tests/golden/pictures/small.png")).expect("shipped"));
     workspace.write("shots/b.png", &workspace.read("shots/a.png"));
     call(&workspace.path("shots"), &["classify", "--plot", "a.png", "b.png"]).ended(2, &[]);
@@ -125,7 +125,7 @@ fn a_dash_is_standard_output() {
         let output = featurize().current_dir(workspace.path("")).args(words).arg("-").output().expect("started");
         assert_eq!(output.status.code(), Some(0), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         if ending == "csv" || ending == "svg" {
-            continue; // the dash has no ending: these are Parquet and PNG
+            continue; // `-` has no extension: Parquet and PNG only
         }
         assert!(output.stdout.starts_with(begins), "{words:?}");
         if ending != "yaml" {
@@ -179,7 +179,7 @@ fn a_full_standard_output_is_an_error_of_every_command() {
         Run::of(command.spawn().expect("started").wait_with_output().expect("ended"))
             .ended(1, &["No space left", "standard output"]);
     }
-    // nobody can be told, and it is no panic
+    // both streams are full, so the error cannot be printed; the program must not panic
     let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").expect("opened"));
     let mut command = featurize();
     command.current_dir(workspace.path("")).args(["predict", "out", "gone.jpg"]).stdout(full()).stderr(full());
@@ -233,7 +233,7 @@ fn similar_draws_a_row_a_query_and_as_many_sheets_as_it_takes() {
     let workspace = Workspace::with_fruits(3, 2);
     workspace.run("out", &["--until", "extract"]).ok();
     workspace.call(&["similar", "out", "pictures", "-k", "2", "--sheet", "s.png"]).ok();
-    // 15 queries, six rows a sheet
+    // 15 queries, six rows on a sheet
     let height = |name: &str| {
         let bytes = workspace.read(name);
         assert!(bytes.starts_with(b"\x89PNG"), "{name}");
@@ -358,7 +358,7 @@ fn weights_have_a_size_before_they_are_fetched() {
         let line = lines.iter().find(|line| line["file"] == file).unwrap_or_else(|| panic!("{file}"));
         line["about_bytes"].as_f64().expect("a number")
     };
-    // lengths of the published files
+    // sizes of the published files
     for (file, bytes) in [
         ("vgg16_weights_tf_dim_ordering_tf_kernels.h5", 553_467_096.0),
         ("vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", 58_889_256.0),

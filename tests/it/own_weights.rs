@@ -1,4 +1,4 @@
-//! Weights of the user's own under a name.
+//! The user's own weights, registered by a name.
 
 use featurize::io::features::FeatureFile;
 use serde_json::Value;
@@ -42,7 +42,7 @@ fn a_name_stands_for_the_file_with_its_network_recipe_and_classes() {
     let sound = call(&workspace, &["weights", "verify"]).ok().stdout;
     assert!(sound.starts_with("sound ") && sound.lines().count() == 1, "{sound}");
 
-    // the same features and probabilities as from the file
+    // the name gives the same features and probabilities as the file
     let file = ["--model", MODEL, "--source", "torchvision", "--weights", "best.safetensors"];
     let recipe = ["--set", "extract.recipe={size: 64, fit: stretch}"];
     let embed = |weights: &[&str]| {
@@ -59,7 +59,7 @@ fn a_name_stands_for_the_file_with_its_network_recipe_and_classes() {
     assert_eq!(classes, ["ant", "bee", "dog", "elk", "grey cat"]);
     assert!(rows[0]["top"][0]["wnid"].is_null());
 
-    // both lists show it, and another network than its own is refused
+    // both lists show the weights, and another network than theirs is refused
     let listed = call(&workspace, &["weights", "list", "--model", MODEL, "--json"]).ok().json_lines();
     let own = listed.iter().find(|row| row["source"] == "pets").expect("listed");
     assert_eq!((&own["model"], &own["classes"]), (&MODEL.into(), &5.into()));
@@ -72,7 +72,7 @@ fn a_name_stands_for_the_file_with_its_network_recipe_and_classes() {
         .ended(2, &["are of mobilenet_v2"]);
 }
 
-/// The libraries whose preset is asked for leave pictures as they are stored, and a name keeps that.
+/// A preset ignores EXIF as its library does, also for registered weights.
 #[test]
 fn a_preset_leaves_pictures_as_they_are_stored_whoever_asks_for_it() {
     let workspace = workspace();
@@ -156,7 +156,7 @@ fn what_cannot_have_a_name_is_refused_before_anything_is_copied() {
     let taken = import(&workspace, "pets", &[]);
     taken.ended(1, &["weights remove pets"]);
     call(&workspace, &["embed", "pictures", "-o", "e.parquet", "--weights", "cars"]).ended(2, &["names here: `pets`"]);
-    // a file that was written to is not taken for what was imported
+    // a modified copy of the file is not used
     let copy = workspace.path("store/own/pets/weights");
     let mut bytes = std::fs::read(&copy).expect("read");
     *bytes.last_mut().expect("a byte") ^= 1;

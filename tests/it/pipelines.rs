@@ -1,4 +1,4 @@
-//! Every shipped pipeline is planned; fruits.yaml is run whole.
+//! Every shipped pipeline is planned; fruits.yaml is run to its end.
 
 use crate::novelty::area_with_a_class_left_out;
 use crate::support::{Run, Workspace, call, featurize, project};
@@ -16,14 +16,14 @@ fn every_shipped_pipeline_can_be_planned() {
         let mut plan = featurize();
         plan.arg("plan").arg(&path);
         if name == "resnet50-flatten.yaml" {
-            plan.args(["--set", "extract.weights=random"]); // Keras' own may not be on this machine
+            plan.args(["--set", "extract.weights=random"]); // Keras' weights may not be on this machine
         }
         let run = Run::of(plan.output().expect("started"));
         if data_ships {
             let run = run.ok();
             assert!(run.stdout.contains("extract"), "{}", run.stdout);
         } else {
-            // its pictures are the user's: everything but their folder must be right
+            // it is about pictures of the user: everything except their folder must be valid
             assert!(run.code == Some(0) || run.stderr.contains("there is no folder"), "{name}: {}", run.stderr);
         }
         count += 1;
@@ -58,7 +58,7 @@ fn fruits_from_pictures_to_report() {
     let metrics = workspace.json("fruits/metrics.json");
     let accuracy = metrics["test"]["accuracy"].as_f64().expect("a number");
     assert!(accuracy >= 0.95, "accuracy {accuracy} on the shipped fruits");
-    // 0.9763 by the plain mean distance to five neighbours
+    // the plain mean distance to five neighbours gives 0.9763
     let area = area_with_a_class_left_out(&out);
     assert!(area >= 0.998, "{area} with a class left out");
     let run = workspace.json("fruits/run.json");
@@ -74,7 +74,7 @@ fn the_yaml_of_the_documents_is_a_pipeline_with_every_section() {
     let pipeline = featurize::config::parse(yaml, &file, &[]).unwrap_or_else(|error| panic!("{error}"));
     let defaults = featurize::config::parse("version: 1\ninput: {root: x}\n", &file, &[]).expect("the least there is");
     assert!(pipeline.select.is_some() && pipeline.reduce.is_some() && pipeline.report.is_some());
-    // what the document gives as the value of a key is its default, but for the one key whose default is to be absent
+    // the documented value of each key is its default, except for one key that is absent by default
     let mut mlp = serde_json::to_value(&pipeline.train.as_ref().expect("train").mlp).expect("JSON");
     let weight = mlp.as_object_mut().and_then(|mlp| mlp.remove("class_weight"));
     assert_eq!(weight, Some(serde_json::json!({"Banana": 2.0})));
@@ -130,7 +130,7 @@ fn a_preset_is_a_librarys_recipe_and_leaves_pictures_as_they_are_stored() {
     assert!(error.contains("torchvision has no weights of efficientnet_lite0 and so no recipe"), "{error}");
 }
 
-/// The pipelines whose pictures do not ship, planned over folders like theirs.
+/// Plans the pipelines whose pictures do not ship, over folders with the same layout.
 #[test]
 fn pipelines_without_their_pictures_are_planned_over_folders_like_theirs() {
     let workspace = Workspace::new();

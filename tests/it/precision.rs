@@ -1,4 +1,4 @@
-//! `extract.precision: bf16`, as a user meets it.
+//! `extract.precision: bf16` in the commands.
 
 use crate::support::Workspace;
 use featurize::io::columns::Columns;
@@ -27,9 +27,9 @@ fn bf16_is_near_f32_whatever_the_threads_and_other_features_than_those_of_f32() 
     let (reference, ours) = (features(&workspace, "f32"), features(&workspace, "one"));
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
     let error = norm(&mut reference.iter().zip(&ours).map(|(a, b)| a - b)) / norm(&mut reference.iter().copied());
-    // 2⁻⁹ a rounding at most, a hundred of them in a row; PyTorch's bf16 is 0.04 away
+    // each of a hundred successive roundings has an error of at most 2⁻⁹; PyTorch's bf16 is 0.04 away
     assert!(error > 1e-3 && error < 0.06, "{error:e}");
-    // other features: the stage runs anew, and back again
+    // the other precision gives other features, so the stage is computed again, in both directions
     assert_eq!(workspace.run("one", &[]).ok().computed()[0], "extract");
     assert_eq!(features(&workspace, "one"), reference);
 }
@@ -58,7 +58,7 @@ fn other_kernels_give_the_same_features_but_for_last_bits_and_are_told() {
         assert!(error <= 1e-5 * largest, "{kernels}: {error:e} of {largest}");
         assert_eq!(run(kernels)["extract"]["kernels"], told);
     }
-    // other features: the stage runs anew, and back again
+    // other kernels give other features, so the stage is computed again, in both directions
     assert_eq!(workspace.run("portable", &[]).ok().computed()[0], "extract");
     assert_eq!(features(&workspace, "portable"), auto);
 }

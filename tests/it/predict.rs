@@ -1,4 +1,4 @@
-//! `predict` and `classify`: what a run has learnt, and what a network knows, asked about pictures.
+//! `predict` and `classify`: the classifiers of runs and of networks, applied to pictures.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,19 +15,19 @@ pub fn call(command: &str, arguments: &[&str], dir: &Path) -> Run {
     Run::of(featurize().current_dir(dir).arg(command).args(arguments).output().expect("started"))
 }
 
-/// The lines of `--json`: path and the rest.
+/// The lines of `--json`, each with its path.
 fn json(run: &Run) -> Vec<(String, Value)> {
     run.json_lines().into_iter().map(|one| (one["path"].as_str().expect("a path").to_string(), one)).collect()
 }
 
-/// Bits of the probability of each class.
+/// The bits of the probability of each class.
 fn bits(one: &Value) -> BTreeMap<String, u32> {
     let top = one["top"].as_array().unwrap_or_else(|| panic!("no list: {one}"));
     let bits = |guess: &Value| (guess["probability"].as_f64().expect("a number") as f32).to_bits();
     top.iter().map(|guess| (guess["label"].as_str().expect("a label").to_string(), bits(guess))).collect()
 }
 
-/// The same of `predictions.parquet`, by path.
+/// The bits of the probabilities in `predictions.parquet`, by path.
 pub fn predictions(run: &Path, classes: &[&str]) -> BTreeMap<String, BTreeMap<String, u32>> {
     let names: Vec<String> = classes.iter().map(|class| format!("p_{class}")).collect();
     let columns: Vec<&str> = names.iter().map(String::as_str).chain(["path"]).collect();
@@ -43,7 +43,7 @@ pub fn predictions(run: &Path, classes: &[&str]) -> BTreeMap<String, BTreeMap<St
     all
 }
 
-/// Checks that `predict` gives what the run itself has found of every picture of the test split.
+/// Checks that `predict` returns the run's own predictions for every picture of the test split.
 pub fn agrees(workspace: &Workspace, run: &Path, classes: &[&str]) {
     let known = predictions(run, classes);
     let top = classes.len().to_string();
@@ -72,7 +72,7 @@ fn a_moved_run_predicts_what_it_predicted_bit_for_bit() {
     std::fs::rename(workspace.path("out"), &moved).expect("moved");
     std::fs::remove_file(workspace.path("pipeline.yaml")).expect("removed");
     agrees(&workspace, &moved, &ALL);
-    // the folder `classifier` is all that it takes
+    // only the folder `classifier` is needed
     let copy = workspace.path("copy");
     std::fs::create_dir(&copy).expect("created");
     std::fs::rename(moved.join("classifier"), copy.join("classifier")).expect("moved");
@@ -199,14 +199,14 @@ fn a_folder_that_cannot_predict_says_why() {
     workspace.run("out", &["--until", "reduce"]).ok();
     refused(predict("out"), 1, &["out holds no classifier", "section `train`"]);
     workspace.run("out", &[]).ok();
-    // another PCA and the old perceptron, as after a run that was killed between the two
+    // a new PCA and the old perceptron, as after a run that was killed between the two
     let kept = workspace.read("out/.store/train.json");
     workspace.run("out", &["--set", "reduce.pca.components=5", "--until", "reduce"]).ok();
     refused(predict("out"), 1, &["not whole: `train` has not run since its input changed", "again to its end"]);
-    // without its records nobody can tell whose the files are: `predict` takes them as they are, `run` does not touch
+    // without its records the state of the run is unknown: `predict` uses the files as they are, `run` does not change
     // them
     std::fs::rename(workspace.path("out/.store"), workspace.path("stored")).expect("moved");
-    // the card knows the hashes of its files; that of 0.3.0 does not
+    // the card has the hashes of the other files; a card of 0.3.0 has none
     refused(predict("out"), 1, &["pca.safetensors is damaged", "not those that were written"]);
     let unsealed = |text: &str| {
         let mut card: Value = workspace.json("out/classifier/classifier.json");
@@ -243,7 +243,7 @@ fn the_weights_must_be_those_of_the_run() {
     let mut bytes = std::fs::read(project().join("data/weights/efficientnet_lite0.f16.safetensors")).expect("shipped");
     let bundled = bytes.clone();
     let low = bytes.len() - 2;
-    bytes[low] ^= 1; // the last value, in its last bit
+    bytes[low] ^= 1; // the lowest bit of the last value
     workspace.write("w.safetensors", &bytes);
     let own = format!("extract.weights={}", workspace.path("w.safetensors").display());
     workspace.run("out", &["--set", &own, "--set", "extract.recipe.size=64"]).ok();
@@ -259,7 +259,7 @@ fn the_weights_must_be_those_of_the_run() {
     predict(&["--weights", "x.safetensors"]).ok();
 }
 
-/// timm's logits of the golden pictures, in double precision (`tests/golden/efficientnet_lite0.py`).
+/// Compares with timm's logits of the golden pictures, in float64 (`tests/golden/efficientnet_lite0.py`).
 #[test]
 fn classify_gives_the_probabilities_of_timm() {
     let bytes = std::fs::read(project().join("tests/golden/efficientnet_lite0.safetensors")).expect("golden file");

@@ -1,5 +1,5 @@
-//! Pictures behind URLs: the features of the folder, every failure with its kind, and runs that go on after a kill and
-//! after a service that was down. The server is on this machine and does what servers do wrong.
+//! Pictures at URLs: they give the same features as the folder, every failure has its kind, and runs continue after a
+//! kill and after the service was down. The server is on this machine and imitates faults of servers.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::support::{Run, Workspace, featurize, files, rows};
 const YAML: &str =
     "version: 1\nname: remote\ninput: {root: table.csv, max_bad_fraction: 0.9}\nextract: {shard_rows: 4}\n";
 
-/// The shipped pictures by their paths, and a workspace with them in `pictures/`.
+/// A workspace with the shipped pictures in `pictures/`, and their bytes by path.
 fn fruits() -> (Workspace, BTreeMap<String, Vec<u8>>) {
     let workspace = Workspace::with_fruits(6, 2);
     let names = files(&workspace.path("pictures")).into_iter();
@@ -22,7 +22,7 @@ fn fruits() -> (Workspace, BTreeMap<String, Vec<u8>>) {
     (workspace, files)
 }
 
-/// `url,label` for each path, with more lines.
+/// Writes a table with `url,label` for each path, and `more` lines.
 fn table(workspace: &Workspace, server: &Server, files: &BTreeMap<String, Vec<u8>>, more: &[&str]) {
     let line =
         |path: &str| format!("{},{}\n", server.url(&format!("/{path}")), path.split('/').nth(1).unwrap_or("Lemon"));
@@ -30,7 +30,7 @@ fn table(workspace: &Workspace, server: &Server, files: &BTreeMap<String, Vec<u8
     workspace.write("table.csv", format!("url,label\n{lines}").as_bytes());
 }
 
-/// Answers with a file of that path.
+/// Sends the file at the requested path.
 fn serve(request: &Request, files: &BTreeMap<String, Vec<u8>>) -> Reply {
     match files.get(request.path.trim_start_matches('/')) {
         Some(bytes) => {
@@ -41,13 +41,13 @@ fn serve(request: &Request, files: &BTreeMap<String, Vec<u8>>) -> Reply {
     }
 }
 
-/// Bits of the features, by path below the server.
+/// The bits of the features, by path below the server.
 fn features(workspace: &Workspace, out: &str) -> BTreeMap<String, Vec<u32>> {
     let below = |key: String| key.splitn(4, '/').nth(3).filter(|_| key.contains("://")).unwrap_or(&key).to_string();
     sources::features(workspace, out).into_iter().map(|(key, bits)| (below(key), bits)).collect()
 }
 
-/// Kinds of the pictures without features, by the ends of their URLs.
+/// The kinds of failed pictures, by the ends of their URLs.
 fn kinds(workspace: &Workspace, out: &str) -> BTreeMap<String, String> {
     let all = rows(&workspace.path(out).join("manifest.parquet"), ["path", "status", "kind"]).into_iter();
     let failed = all.filter(|[_, status, _]| status == "failed");
@@ -143,7 +143,7 @@ fn a_killed_run_asks_only_for_what_is_missing_and_a_changed_picture_is_noticed()
     let before = gets(&server);
     assert!(run(&workspace, "urls", &[]).ok().computed().is_empty());
     assert_eq!(gets(&server), before, "nothing has changed");
-    // another picture behind a URL: it is read, and its shard is computed again
+    // if the picture at a URL has changed, it is read, and its shard is computed again
     let (first, last) = (files.keys().next().expect("one"), files.values().next_back().expect("one"));
     shared.lock().expect("no panic").insert(first.clone(), last.clone());
     assert!((1..=4).contains(&run(&workspace, "urls", &[]).ok().extracted()));
@@ -197,7 +197,7 @@ fn commands_take_urls_and_tables_of_them() {
     assert_eq!(failed.count(), 1, "{}", all.stdout);
 }
 
-/// A bucket as S3 lists and gives it, of the files below `photos/`, two keys a page.
+/// An S3 bucket with the files below `photos/`, listed with two keys per page.
 #[cfg(feature = "cloud")]
 fn s3(request: &Request, files: &BTreeMap<String, Vec<u8>>) -> Reply {
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));

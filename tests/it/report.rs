@@ -1,4 +1,5 @@
-//! The report of a real run: what differs between two of the same pictures, and what makes it again.
+//! The report of a real run: the parts that differ between two runs over the same pictures, and the command that
+//! repeats it.
 
 use crate::support::{Run, Workspace};
 
@@ -16,13 +17,13 @@ fn without_times(html: &str) -> String {
     kept + rest
 }
 
-/// The text of HTML.
+/// The text of HTML, without its entities.
 fn text(html: &str) -> String {
     let entities = [("&#x2f;", "/"), ("&#x27;", "'"), ("&quot;", "\""), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")];
     entities.into_iter().fold(html.to_string(), |html, (entity, c)| html.replace(entity, c))
 }
 
-/// What stands in the `<code>` after `mark`.
+/// The content of the first `<code>` after `mark`.
 fn code(html: &str, mark: &str) -> String {
     let (_, rest) = html.split_once(mark).unwrap_or_else(|| panic!("no {mark}"));
     let (_, rest) = rest.split_once("<code>").expect("code");

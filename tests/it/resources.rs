@@ -1,5 +1,5 @@
-//! Threads and memory: what is too much is refused by its key before it is taken, and pictures share the memory that
-//! they are decoded in.
+//! Threads and memory: a request for too much is refused with its key before anything is allocated, and pictures share
+//! the memory for decoding.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use featurize::image::{RgbImage, png};
 
 use crate::support::{Run, Workspace, call, featurize, project};
 
-/// Pictures of one colour: small files, and 39 MB each, which the allocator gives back to the system at once.
+/// Pictures of one colour: small files of 39 MB each once decoded, which the allocator returns to the system at once.
 fn large_pictures(count: usize) -> Workspace {
     let workspace = Workspace::new();
     for i in 0..count {
@@ -35,7 +35,7 @@ fn pictures_wait_for_memory_and_give_the_same_features() {
     assert_eq!(features("many"), features("few"));
     assert_eq!(features("many"), features("alone"));
     if let (Some(few), Some(alone)) = (few, alone) {
-        // how many of those that may were decoded at one time is left to chance
+        // the number of pictures that were decoded at the same time depends on chance
         assert!(alone + 20 < few && few < alone + 70, "{many:?} MB, {few} MB and {alone} MB");
     }
 }
@@ -57,7 +57,7 @@ fn every_command_that_decodes_has_the_flag() {
         (&["similar"], Some(workspace.path("out"))),
     ] {
         let run = run(arguments, path.as_deref());
-        // one is broken
+        // one picture is broken
         run.ended(1, &["broken.png", "1 of 5 pictures could not be read"]);
     }
 }
@@ -96,7 +96,7 @@ fn more_memory_than_there_is_is_an_error_before_the_first_picture() {
     assert!(!workspace.path("out/features").exists(), "it extracted");
 }
 
-/// A process that may start no thread at all, or only few: told, and no panic.
+/// A process that may start no threads, or only a few, ends with an error and does not panic.
 #[cfg(unix)]
 #[test]
 fn a_limit_of_processes_is_an_error_and_no_panic() {
@@ -107,20 +107,20 @@ fn a_limit_of_processes_is_an_error_and_no_panic() {
     let root = std::process::Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
     for most in [1, 3, 6, 12] {
         let mut command = Command::new("sh");
-        // dash calls it `p`
+        // dash calls the option `p`
         let script =
             format!("ulimit -u {most} 2>/dev/null || ulimit -p {most} 2>/dev/null || exit 77; exec \"$0\" \"$@\"");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_featurize"), "run"]);
         command.arg(workspace.path("pipeline.yaml")).arg("--out").arg(workspace.path(&format!("out-{most}")));
         command.args(["--set", "runtime.threads=64"]);
         if root {
-            // the system keeps no limit for root
+            // the limit does not apply to root
             command.uid(65_534).gid(65_534);
         }
         let Ok(output) = command.output() else { continue };
         let run = Run::of(output);
         match run.code {
-            // no shell with such a limit, or the program lies where another user may not run it
+            // the shell has no such limit, or another user may not run the program
             Some(77 | 126 | 127) => {}
             Some(0) => {}
             Some(1) => assert!(run.stderr.contains("the system lets this process start"), "{most}: {}", run.stderr),

@@ -1,5 +1,5 @@
-//! A run that ended after any of its commits is brought to the state of an undisturbed one, `run.json` and the store
-//! included.
+//! A run that ended after any of its commits is continued to the same state as an uninterrupted one, including
+//! `run.json` and the store.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::support::{self, Workspace};
 const SETS: [&str; 6] =
     ["--set", "extract.recipe.size=64", "--set", "output={npy: true, atlas: true}", "--set", "report.figures=true"];
 
-/// The place of a file in the order of writing: its stage, then whether it is the record of the stage, which is written
+/// The rank of a file in the order of writing: its stage, and whether it is the record of the stage, which is written
 /// last.
 fn rank(name: &str) -> (usize, bool) {
     const STAGES: [(&str, &[&str]); 9] = [
@@ -28,15 +28,15 @@ fn rank(name: &str) -> (usize, bool) {
     let is_record = |stage: &str| name == format!(".store/{stage}.json");
     let stage =
         STAGES.iter().position(|(stage, files)| is_record(stage) || files.iter().any(|file| name.starts_with(file)));
-    // run.json belongs to no stage
+    // run.json does not belong to a stage
     stage.map_or((STAGES.len(), false), |at| (at, is_record(STAGES[at].0)))
 }
 
-/// Every file of a run, the last written last.
+/// Every file of a run, in the order of writing.
 fn files(root: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = support::files(root).into_iter().map(|name| root.join(name)).collect();
     files.retain(|path| !path.ends_with("lock"));
-    // the system's clock ticks so slowly that several stages may bear one time: then the order of the stages counts
+    // the system's clock is so coarse that files of several stages may have the same time; these are ordered by stage
     files.sort_by_key(|path| {
         let time = path.metadata().and_then(|metadata| metadata.modified()).expect("a time");
         (time, rank(&path.strip_prefix(root).expect("below").to_string_lossy()), path.clone())
@@ -44,7 +44,7 @@ fn files(root: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What differs from run to run: times, memory, and the page that tells them.
+/// Removes the values that differ from run to run: times, memory, and size and hash of the report with these.
 fn without_timings(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -61,8 +61,8 @@ fn without_timings(value: &mut Value) {
     }
 }
 
-/// The document without the hash of itself, which covers the times, and its notes of pictures without the stamps of
-/// their files: a file that was new when it was listed is looked at once more by the next run.
+/// Removes the hash of the document, which covers times, and the stamps in its notes of pictures: a file that was new
+/// when it was listed gets another stamp in the next run.
 fn without_seal(value: &mut Value) {
     let Some(document) = value.as_object_mut() else { return };
     document.remove("blake3");
@@ -80,7 +80,7 @@ fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
         let name = path.strip_prefix(root).expect("below").to_string_lossy().into_owned();
         let bytes = std::fs::read(&path).expect("read");
         let bytes = match (name.as_str(), serde_json::from_slice::<Value>(&bytes)) {
-            // the listing has the stamps of files, which were new or were not
+            // the listing has the stamps of files, which depend on their age
             ("report.html" | ".store/listing.parquet", _) => Vec::new(),
             ("run.json" | ".store/report.json", Ok(mut value)) => {
                 if name.starts_with(".store") {
@@ -102,7 +102,7 @@ fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
     files(root).into_iter().map(contents).collect()
 }
 
-/// `from` as it was before its last `n` files were committed.
+/// Copies `from` as it was before its last `n` files were committed.
 fn cut(from: &Path, to: &Path, n: usize) {
     let all = files(from);
     for path in &all[..all.len() - n] {
@@ -129,7 +129,7 @@ fn a_run_that_ended_after_any_commit_ends_as_an_undisturbed_one() {
             let texts = || [&found[name], bytes].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
             assert!(found[name] == *bytes, "{n} files less: {name} differs: {:?}", texts());
         }
-        // then there is nothing to do
+        // then nothing has to be done
         if n % 8 == 1 {
             let read = || ["run.json", ".store/owner.json"].map(|name| workspace.read(&format!("{out}/{name}")));
             let documents = read();
@@ -157,7 +157,7 @@ fn run_json_tells_what_the_records_tell_and_show_never_mixes_two_runs() {
     let show = || workspace.call(&["show", "out", "--json"]).ok().json_lines().remove(0);
     assert!(show()["metrics"]["test"]["accuracy"].is_number());
     assert_eq!(show()["unfinished"], serde_json::json!([]));
-    // killed at the last rename: the document is that of the run before, cut off, or not there
+    // killed at the last rename: the document is the one of the previous run, cut off, or missing
     for stale in [Some(first.as_slice()), Some(b"{\"feat"), None] {
         match stale {
             Some(bytes) => workspace.write("out/run.json", bytes),
@@ -174,12 +174,12 @@ fn run_json_tells_what_the_records_tell_and_show_never_mixes_two_runs() {
         assert!(workspace.run("out", &other).ok().computed().is_empty());
         assert!(workspace.read("out/run.json") == second, "{stale:?}");
     }
-    // what is only faster is not told anew
+    // settings that only affect speed do not rewrite run.json
     workspace.run("out", &[&other[..], &["--set", "runtime.threads=1"]].concat()).ok();
     assert!(workspace.read("out/run.json") == second);
 }
 
-/// Nothing below the folder can be written until it is dropped.
+/// Makes everything below a folder read-only until it is dropped.
 #[cfg(unix)]
 struct ReadOnly(Vec<PathBuf>);
 

@@ -1,4 +1,5 @@
-//! Killed, interrupted, changed: a run goes on with what is there and ends with the bytes of an undisturbed one.
+//! Killed, interrupted and changed runs are continued from their files, and give the same bytes as an uninterrupted
+//! run.
 
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ fn killed_while_the_array_is_written_it_ends_with_the_same_bytes() {
     let workspace = Workspace::with_fruits(4, 2);
     let array = ["--set", "output.npy=true", "--until", "extract"];
     workspace.run("whole", &array).ok();
-    // the tables are there, the array is on its way or just done
+    // the tables exist; the array is being written or was just written
     for pause in [0, 1, 3, 10] {
         let _ = std::fs::remove_file(workspace.path("killed/features.npy"));
         let mut child = workspace.command("killed", &array).spawn().expect("started");
@@ -53,7 +54,7 @@ fn killed_at_any_moment_it_ends_with_the_same_bytes() {
     workspace.run("whole", &[]).ok();
     let whole = workspace.results("whole");
     assert!(whole.len() >= 9, "{:?}", whole.keys());
-    // after each number of shards, then as soon as each later file appears
+    // killed after some shards, then as soon as each later file appears
     for count in [1, 2, 4] {
         let mut child = workspace.command("killed", &[]).spawn().expect("started");
         wait(&mut child, || shards(&workspace, "killed") >= count);
@@ -84,7 +85,7 @@ fn a_finished_run_does_nothing_and_says_so() {
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert!(again.computed().is_empty());
     assert!(before == kept());
-    // without the record of the listing, which says nothing that the extraction does not, there is no more to do
+    // without the record of the scan, which repeats facts of the extraction, nothing more has to be done
     let manifest = workspace.read("out/manifest.parquet");
     std::fs::remove_file(workspace.path("out/.store/scan.json")).expect("removed");
     assert!(text().contains("nothing to do"));
@@ -104,11 +105,11 @@ fn a_changed_section_runs_its_stage_and_what_follows() {
     assert_eq!(features, workspace.read("out/features/part-00000.parquet"));
     let run = workspace.run("out", &["--set", "reduce.pca.components=4", "--set", "train.mlp.seed=2"]).ok();
     assert_eq!(run.computed(), ["train", "evaluate", "report"]);
-    // a stage taken out takes its files with it
+    // the files of a removed stage are deleted
     let run = workspace.run("out", &["--set", "reduce=null"]).ok();
     assert_eq!(run.computed(), ["train", "evaluate", "report"]);
     assert!(!workspace.path("out/reduced.parquet").exists());
-    // speed settings change nothing
+    // settings that only affect speed change nothing
     let run =
         workspace.run("out", &["--set", "reduce=null", "--set", "extract.batch_size=2", "--set", "runtime.threads=1"]);
     assert!(run.ok().computed().is_empty());
@@ -131,7 +132,7 @@ fn other_settings_leave_no_file_of_those_before_and_every_file_of_the_user() {
     );
     assert_eq!(names("out/figures"), ["mine.svg"]);
     assert!(!workspace.path("out/quality.parquet").exists());
-    // from the start they are the same
+    // a fresh run gives the same results
     workspace.run("fresh", &sets).ok();
     assert!(workspace.results("out") == workspace.results("fresh"));
 }
@@ -145,7 +146,7 @@ fn a_changed_and_a_new_picture_touch_only_their_shards() {
     let run = workspace.run("out", &[]).ok();
     let again = run.extracted();
     assert!((1..=24).contains(&again), "{again} of {ALL} pictures again");
-    // as if it had been computed at once
+    // the results are those of a single run
     workspace.run("fresh", &[]).ok();
     workspace.same_results("out", "fresh");
 }
@@ -180,7 +181,7 @@ fn two_runs_in_one_folder_do_not_meet() {
     let workspace = Workspace::with_fruits(TRAIN, TEST);
     let mut child = workspace.command("out", &[]).spawn().expect("started");
     wait(&mut child, || shards(&workspace, "out") >= 1);
-    // a start waits for a moment, in which the first run would end
+    // a start waits for a moment for the lock, during which the first run would end
     let signal = |name: &str| {
         let pid = child.id().to_string();
         std::process::Command::new("kill").args([name, &pid]).status().expect("signalled");

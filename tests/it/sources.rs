@@ -1,4 +1,4 @@
-//! The same pictures in a folder, in archives and in tables: the same features, labels and splits.
+//! The same pictures in a folder, in archives and in tables have the same features, labels and splits.
 //! `tests/golden/sources.py` made the files.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use featurize::io::features::FeatureFile;
 
 use crate::support::{self, Run, Workspace, featurize, project, set};
 
-/// Bits of the features, by path.
+/// The bits of the features, by path.
 type Features = BTreeMap<String, Vec<u32>>;
 
 /// A workspace with the golden files in `sources/`, and a pipeline that ends with the extraction.
@@ -41,14 +41,14 @@ pub fn features(workspace: &Workspace, out: &str) -> Features {
     all
 }
 
-/// Path, label and split of all pictures, in the order of the manifest.
+/// Path, label and split of all readable pictures, in the order of the manifest.
 fn rows(workspace: &Workspace, out: &str) -> Vec<[String; 3]> {
     let all = support::rows(&workspace.path(out).join("manifest.parquet"), ["path", "label", "split", "status"]);
     let ok = all.into_iter().filter(|[.., status]| status == "ok");
     ok.map(|[path, label, split, _]| [path, label, split]).collect()
 }
 
-/// Status and kind of the rest.
+/// Path, status and kind of all other files.
 fn rest(workspace: &Workspace, out: &str) -> Vec<[String; 3]> {
     let mut all = support::rows(&workspace.path(out).join("manifest.parquet"), ["path", "status", "kind"]);
     all.retain(|[_, status, _]| status != "ok");
@@ -120,7 +120,7 @@ fn samples_have_the_classes_beside_them_and_a_glob_means_many() {
     let root = format!("input.root={}", workspace.path("sources").join("sample*.tar*").display());
     run(&workspace, "out", &[&root]).ok();
     let rows = rows(&workspace, "out");
-    // the last sample of four has no class, and lies in the folder `part`
+    // the last of the four samples has no class, and is in the folder `part`
     let labels: Vec<&str> = rows.iter().map(|row| row[1].as_str()).collect();
     let each = ["1", "Kiwi", "Fig", "part", "1", "Fig", "Kiwi", "part"];
     assert_eq!(labels, [each, each].concat());
@@ -128,7 +128,7 @@ fn samples_have_the_classes_beside_them_and_a_glob_means_many() {
         (rows[0][0].as_str(), rows[8][0].as_str()),
         ("samples.tar.gz/part/0000.jpg", "samples.tar/part/0000.jpg")
     );
-    // a table may name them
+    // a table may name members
     let lines = "samples.tar/part/0000.jpg,a,Train\nsamples.tar.gz/part/0001.jpg,b,val\n";
     workspace.write("t.csv", format!("path,label,split\n{lines}").as_bytes());
     let table = format!("input.split={{csv: {}}}", workspace.path("t.csv").display());
@@ -148,14 +148,14 @@ fn a_changed_archive_recomputes_what_changed() {
         let out = archive.replace('.', "-");
         run(&workspace, &out, &[&root]).ok();
         let before = features(&workspace, &out);
-        // touched: read again, nothing computed
+        // a touched archive is read again, but nothing is computed
         let file = std::fs::File::options().append(true).open(&path).expect("opened");
         file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(100)).expect("set");
         let again = run(&workspace, &out, &[&root]).ok();
         assert!(!again.computed().contains(&"extract".to_string()), "{archive}: {:?}", again.computed());
         assert!(features(&workspace, &out) == before);
     }
-    // one picture of the tar is another: its shard is computed, the other one is not
+    // one picture in the tar is changed: only its shard is computed again
     let path = workspace.path("sources/ustar.tar");
     let mut bytes = std::fs::read(&path).expect("read");
     let length = workspace.read("sources/folder/Training/Kiwi/1.jpg").len();
@@ -166,7 +166,7 @@ fn a_changed_archive_recomputes_what_changed() {
     assert!((1..=4).contains(&again.extracted()), "{}", again.extracted());
 }
 
-/// The paths of every table of features.
+/// The paths in every feature table.
 fn tables(workspace: &Workspace, out: &str) -> Vec<Vec<String>> {
     let parts = std::fs::read_dir(workspace.path(out).join("features")).expect("features");
     let keys = |part: std::io::Result<std::fs::DirEntry>| {
@@ -268,7 +268,7 @@ fn commands_take_archives_too() {
     let below: Vec<_> =
         folder.iter().filter_map(|(key, bits)| Some((key.strip_prefix("Test/")?.to_string(), bits.clone()))).collect();
     assert!(embedded("plain.zip/Test") == below && below.len() == 4);
-    // `classify` and `predict` say of a member what they say of the file
+    // `classify` and `predict` give the same result for a member as for the file
     let train = "train={logistic: {}, calibrate: none}";
     workspace.run("fitted", &["--set", SPLIT, "--set", train, "--set", "report=null"]).ok();
     let fitted = workspace.path("fitted");

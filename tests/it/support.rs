@@ -1,4 +1,4 @@
-//! A run in a folder of its own.
+//! Runs the program in a temporary folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub fn call(folder: &Path, arguments: &[&str]) -> Run {
     Run::of(featurize().current_dir(folder).args(arguments).output().expect("started"))
 }
 
-/// The keys of the YAML, each after the flag that sets it.
+/// Options `--set` for the keys.
 pub fn set<'a>(keys: &[&'a str]) -> Vec<&'a str> {
     keys.iter().flat_map(|key| ["--set", key]).collect()
 }
@@ -40,7 +40,7 @@ pub fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Columns of text of a table, row by row; null is the empty text.
+/// Text columns of a table, row by row; null becomes an empty text.
 pub fn rows<const N: usize>(table: &Path, columns: [&str; N]) -> Vec<[String; N]> {
     let read = Columns::read(table, &columns).unwrap_or_else(|error| panic!("{}: {error}", table.display()));
     let columns = columns.map(|name| read.texts(name).expect("text"));
@@ -48,18 +48,18 @@ pub fn rows<const N: usize>(table: &Path, columns: [&str; N]) -> Vec<[String; N]
     (0..columns[0].len()).map(row).collect()
 }
 
-/// A folder with a pipeline in it, thrown away at the end.
+/// A temporary folder with a pipeline.
 pub struct Workspace {
     dir: TempDir,
 }
 
 impl Workspace {
-    /// An empty one.
+    /// An empty workspace.
     pub fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a temporary folder") }
     }
 
-    /// With `pictures/Training|Test/<class>/` holding the first shipped pictures of three kinds of fruit, and
+    /// A workspace with the first shipped pictures of three kinds of fruit in `pictures/Training|Test/<class>/`, and
     /// `pipeline.yaml`.
     pub fn with_fruits(train: usize, test: usize) -> Self {
         let workspace = Self::new();
@@ -76,19 +76,19 @@ impl Workspace {
         workspace
     }
 
-    /// A path in it.
+    /// A path in the workspace.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Writes a file and its folders.
+    /// Writes a file and creates its folders.
     pub fn write(&self, name: &str, bytes: &[u8]) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
         std::fs::write(path, bytes).expect("written");
     }
 
-    /// Runs the program in it.
+    /// Runs the program in the workspace.
     pub fn call(&self, arguments: &[&str]) -> Run {
         call(&self.path(""), arguments)
     }
@@ -98,7 +98,7 @@ impl Workspace {
         String::from_utf8(self.read(name)).expect("text")
     }
 
-    /// A file of JSON.
+    /// Reads a file of JSON.
     pub fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&self.read(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
@@ -108,7 +108,7 @@ impl Workspace {
         std::fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// `featurize run pipeline.yaml --out out --log json …`, not started.
+    /// The command `featurize run pipeline.yaml --out out --log json …`, not started.
     pub fn command(&self, out: &str, more: &[&str]) -> Command {
         let mut command = featurize();
         command
@@ -118,18 +118,18 @@ impl Workspace {
             .arg(self.path(out))
             .args(["--log", "json"])
             .args(more)
-            // a run beside it would give its tables, and nothing would be computed
+            // without this, tables of another run in the same folder would be reused
             .args(["--set", "output.cache=none"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    /// Runs it and gives what it said.
+    /// Starts the command and waits for its end.
     pub fn run(&self, out: &str, more: &[&str]) -> Run {
         Run::of(self.command(out, more).output().expect("started"))
     }
 
-    /// Every table, fitted model and metric of a run, by name.
+    /// The bytes of every table, fitted model and metric of a run, by name.
     pub fn results(&self, out: &str) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::new();
         let root = self.path(out);
@@ -169,7 +169,7 @@ train: {mlp: {hidden: [16], max_iter: 60, seed: 1}}
 report: {samples: 4}
 ";
 
-/// What a run said and how it ended.
+/// The output and the exit code of a process.
 #[derive(Debug)]
 pub struct Run {
     pub code: Option<i32>,
@@ -186,38 +186,38 @@ impl Run {
         }
     }
 
-    /// Panics with everything that was said unless it ended well.
+    /// Panics with the whole output unless the exit code is 0.
     #[track_caller]
     pub fn ok(self) -> Self {
         self.ended(0, &[]);
         self
     }
 
-    /// Panics with everything that was said unless it ended with `code` and standard error has each of `texts`.
+    /// Panics with the whole output unless the exit code is `code` and standard error contains each of `texts`.
     #[track_caller]
     pub fn ended(&self, code: i32, texts: &[&str]) {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         texts.iter().for_each(|text| assert!(self.stderr.contains(text), "no `{text}` in\n{}", self.stderr));
     }
 
-    /// Standard output, one object of JSON.
+    /// Standard output as one JSON object.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in\n{}", self.stdout))
     }
 
-    /// The lines of standard output, each an object of JSON.
+    /// The lines of standard output, each a JSON object.
     pub fn json_lines(&self) -> Vec<Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
-    /// The JSON line with that event.
+    /// The JSON line of the event `name`.
     pub fn event(&self, name: &str) -> Value {
         let lines = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut found = lines.filter(|line| line["event"] == name);
         found.next_back().unwrap_or_else(|| panic!("no event {name} in:\n{}", self.stderr))
     }
 
-    /// The message of the error that ended it, with `--log json`.
+    /// The message of the final error, with `--log json`.
     pub fn error(&self) -> String {
         let mut lines = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let message = lines.rfind(|line| line["level"] == "error").map(|line| line["message"].clone());
@@ -230,7 +230,7 @@ impl Run {
         stages.as_array().expect("a list").iter().map(|stage| stage.as_str().expect("a name").to_string()).collect()
     }
 
-    /// How many pictures went through the network.
+    /// The number of pictures that went through the network.
     pub fn extracted(&self) -> u64 {
         self.event("extract_timing")["seconds"]["pictures"].as_u64().expect("a number")
     }

@@ -1,4 +1,4 @@
-//! The tables: columns, metadata, layouts, kinds of features.
+//! The feature tables: columns, metadata, layouts, kinds of features.
 
 use featurize::io::columns::Columns;
 use featurize::io::features::FeatureFile;
@@ -29,7 +29,7 @@ fn halves_and_an_array_for_numpy() {
     let half = ["--set", "output.dtype=f16", "--set", "output.npy=true"];
     workspace.run("full", &[]).ok();
     workspace.run("half", &half).ok();
-    // asked for in the command it is the same run
+    // with the option `--export` it is the same run
     assert!(workspace.run("half", &["--set", "output.dtype=f16", "--export", "npy"]).ok().computed().is_empty());
     assert!(!workspace.path("full").join("features.npy").exists());
     let read = |out: &str| open(&workspace, out).read().expect("read");
@@ -37,19 +37,19 @@ fn halves_and_an_array_for_numpy() {
     assert!(rounded != full);
     let near = |(a, b): (&f32, &f32)| (a - b).abs() <= b.abs() / 2048.0 + 1e-7;
     assert!(rounded.as_slice().iter().zip(full.as_slice()).all(near));
-    // the array has the rows of the tables, in order, behind a header of 128 bytes
+    // the array has the rows of the tables, in order, after a header of 128 bytes
     let array = workspace.read("half/features.npy");
     assert_eq!(array.len(), 128 + 9 * 1280 * 2);
     let first: Vec<u8> = rounded.row(0).iter().flat_map(|value| half::f16::from_f32(*value).to_le_bytes()).collect();
     assert_eq!(&array[128..128 + first.len()], first);
     assert_eq!(rows(&workspace.path("half/index.parquet"), ["path"])[0], [keys[0].path.clone()]);
-    // predicted from the picture as from the table
+    // the prediction for the picture is the one in the table
     let picture = format!("pictures/{}", keys[0].path);
     let said = workspace.call(&["predict", "half", &picture, "--json"]).ok().json_lines().remove(0);
     let table = Columns::read(&workspace.path("half/predictions.parquet"), &["confidence"]).expect("read");
     let confidence = table.reals("confidence").expect("numbers")[0] as f32;
     assert_eq!(said["top"][0]["probability"].as_f64().map(|p| p as f32), Some(confidence));
-    // no longer asked for, it goes, and nothing is learnt anew
+    // when the array is no longer asked for, it is deleted, and no model is fitted again
     let run = workspace.run("half", &half[..2]).ok();
     assert_eq!(run.computed(), ["extract"]);
     assert!(!workspace.path("half").join("features.npy").exists());
@@ -160,7 +160,7 @@ fn the_best_columns_are_kept_and_the_table_says_why_the_others_went() {
         };
         assert!(rule, "column {i}: {:?}, score {}, variance {}", reason[i], score[i], variance[i]);
     }
-    // more than there are: all that vary
+    // `top_k` above the number of columns keeps all that vary
     let all = workspace.run("out", &["--set", "select={top_k: 2000}", "--until", "select"]).ok();
     assert_eq!(all.event("summary")["select"]["kept"], 1280 - constant);
     assert!(all.stderr.contains("select.top_k is 2000"), "{}", all.stderr);

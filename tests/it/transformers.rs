@@ -1,4 +1,4 @@
-//! Networks of tokens as a user takes them: sizes that a network does not take, values that are no numbers, and int8.
+//! Transformers as users run them: unsupported input sizes, weights that give NaN, and int8.
 
 use std::path::Path;
 
@@ -16,9 +16,9 @@ use crate::support::{Run, Workspace};
 struct Family {
     model: &'static str,
     source: Source,
-    /// A side that it takes, and one that it does not.
+    /// A side that the network supports, and one that it does not.
     sides: [usize; 2],
-    /// The sides that the error names.
+    /// The supported sides in the error.
     taken: &'static str,
 }
 
@@ -45,7 +45,7 @@ impl Family {
         (model.build)(&options).expect("built")
     }
 
-    /// Runs up to `extract` with weights `random` or in a file.
+    /// Runs the stages up to `extract` with weights `random` or in a file.
     fn extract(&self, workspace: &Workspace, out: &str, weights: &str, sets: &[&str]) -> Run {
         let own = [
             format!("extract.model={}", self.model),
@@ -59,7 +59,7 @@ impl Family {
     }
 }
 
-/// Writes the weights of the formula of `tests/golden/zoo.py`.
+/// Writes weights by the formula of `tests/golden/zoo.py`.
 fn save(graph: &Graph, path: &str) {
     let set = crate::zoo::weights(graph, 1.0);
     let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = graph
@@ -109,7 +109,7 @@ fn dense_layers_of_tokens_are_computed_over_bytes() {
     let workspace = Workspace::with_fruits(2, 1);
     for model in ["vit_tiny_patch16_224", "vit_base_patch16_siglip_224", "swin_t", "resnet50_clip"] {
         let family = FAMILIES.iter().find(|family| family.model == model).expect("listed");
-        // the class token of random weights is zero, of which a norm makes noise once it is rounded
+        // in random weights the class token is zero, of which a norm makes noise after rounding
         let mut weights = "random".to_string();
         if model == "vit_tiny_patch16_224" {
             weights = workspace.path("w.safetensors").display().to_string();

@@ -1,4 +1,4 @@
-//! `featurize weights` as a user meets it, against a server on this machine.
+//! `featurize weights`, with a server on this machine.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::server::{Reply, Server};
 use crate::support::{Run, featurize};
 
-/// A user with an empty home.
+/// A user with an empty home folder.
 struct User {
     home: TempDir,
 }
@@ -34,7 +34,7 @@ impl User {
         path
     }
 
-    /// `featurize weights …`, not started, in an environment of which only the home is known.
+    /// The command `featurize weights …`, not started, in an environment with only the home folder.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = featurize();
         let proxies = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
@@ -53,7 +53,7 @@ impl User {
         Run::of(self.command(arguments).output().expect("started"))
     }
 
-    /// Waits until `bytes` bytes of a download of `name` are here.
+    /// Waits until `bytes` bytes of a download of `name` are in its temporary file.
     fn wait_for_part(&self, name: &str, bytes: u64) {
         let start = Instant::now();
         let part = |path: &Path| path.file_name().is_some_and(|file| file == &*format!("{name}.part"));
@@ -82,7 +82,7 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The one line of standard output, a path, and the bytes that lie there.
+/// The path on standard output, and the bytes of its file.
 fn fetched(run: Run) -> (PathBuf, Vec<u8>) {
     let run = run.ok();
     let path = PathBuf::from(run.stdout.strip_suffix('\n').expect("a line"));
@@ -90,7 +90,7 @@ fn fetched(run: Run) -> (PathBuf, Vec<u8>) {
     (path, bytes)
 }
 
-/// A server that sends 4 KiB and pauses, again and again.
+/// A server that repeatedly sends 4 KiB and pauses.
 fn slow(bytes: &[u8], pause: u64) -> Server {
     let bytes = bytes.to_vec();
     Server::new(move |request| Reply::file(request, &bytes).slow(Duration::from_millis(pause)))

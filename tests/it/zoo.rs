@@ -1,6 +1,6 @@
-//! Every network against its library, in full width: `tests/golden/zoo.py` fills the networks of Keras, torchvision and
-//! timm with weights of a formula and stores what they give in float64; here the same weights go through the same
-//! networks on both executors.
+//! Compares every network with its library, in full width: `tests/golden/zoo.py` fills the networks of Keras,
+//! torchvision and timm with weights from a formula and stores their outputs in float64; here both executors run the
+//! same networks with the same weights.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use safetensors::SafeTensors;
 
 use crate::support::project;
 
-/// ‖ours − reference‖ / ‖reference‖ that is allowed.
+/// The allowed ‖ours − reference‖ / ‖reference‖.
 const TOLERANCE: f64 = 1e-5;
 
 pub struct Golden {
@@ -46,7 +46,7 @@ pub fn uniform(h: u64, i: usize) -> f64 {
     ((x ^ x >> 31) >> 40) as f64 / f64::from(1 << 24)
 }
 
-/// The weights of the formula.
+/// Weights from the formula.
 pub fn weights(graph: &Graph, gain: f64) -> WeightSet {
     let parameters = graph.parameters();
     let owner = |name: &str| name.rsplit_once('.').map(|(owner, _)| owner.to_string()).unwrap_or_default();
@@ -57,7 +57,7 @@ pub fn weights(graph: &Graph, gain: f64) -> WeightSet {
         let (h, len) = (fnv(&name), shape.iter().product::<usize>());
         let word = name.rsplit('.').next().unwrap_or_default();
         let value: Box<dyn Fn(f64) -> f64> = match word {
-            // tokens, and the embeddings of positions
+            // tokens and position embeddings
             _ if shape.len() == 3 && shape[0] == 1 => Box::new(|u| 2.0 * u - 1.0),
             _ if shape.len() > 1 => {
                 let fan_in = shape[1..].iter().product::<usize>() as f64;
@@ -75,7 +75,7 @@ pub fn weights(graph: &Graph, gain: f64) -> WeightSet {
     parameters.into_iter().map(tensor).collect::<BTreeMap<_, _>>().into()
 }
 
-/// The stored input, by its formula, (h, w, c).
+/// The input from the formula, (h, w, c).
 pub fn input(side: usize, as_levels: bool) -> Vec<f32> {
     let places = (0..side).flat_map(|y| (0..side).flat_map(move |x| (0..3usize).map(move |c| (y, x, c))));
     let value = |(y, x, c): (usize, usize, usize)| {
@@ -114,7 +114,7 @@ fn errors(golden: &Golden, key: &str, graph: &Graph, taps: &[Vec<f32>], ids: &[L
     let shapes: Vec<Shape> = ids.iter().map(|&id| graph.layer(id).shape).collect();
     let channels_last = key.ends_with(".keras") || key.starts_with("swin");
     let inner = if channels_last { taps[2].clone() } else { channels_first(&taps[2], shapes[2]) };
-    // of some networks the first values alone are stored
+    // of some networks only the first values are stored
     let near = |ours: &[f32], what: &str| error(&ours[..stored(what).len()], stored(what));
     [
         near(&pooled(&taps[0], shapes[0], Features::Avg), "avg"),
@@ -124,14 +124,14 @@ fn errors(golden: &Golden, key: &str, graph: &Graph, taps: &[Vec<f32>], ids: &[L
     ]
 }
 
-/// What this CPU computes f32 with, and what it would without AMX.
+/// The engine that this CPU uses for f32, and the one that it would use without AMX.
 fn engines() -> Vec<Engine> {
     let all = Engine::available(Precision::F32).into_iter();
     all.filter(|engine| engine.has_tiles() || *engine == Engine::Vectors(Isa::detect())).collect()
 }
 
-/// The network whose numbers are stored for a row. The files of CLIP's authors hold timm's network, and so do those of
-/// DINOv2's authors without registers.
+/// The stored network for a row. The files of CLIP's authors contain timm's network, and so do those of DINOv2's
+/// authors without registers.
 fn key(golden: &Golden, model: &ModelSpec, row: &WeightsSpec) -> Option<String> {
     let stored = |source: Source| {
         let key = format!("{}.{source}", model.name);
@@ -141,7 +141,7 @@ fn key(golden: &Golden, model: &ModelSpec, row: &WeightsSpec) -> Option<String> 
     stored(row.source).or_else(|| also.and_then(stored))
 }
 
-/// Whether a network with numbers is the same but for the size of its pictures.
+/// Whether a network with stored numbers is the same except for the size of its pictures.
 fn has_twin(golden: &Golden, model: &ModelSpec, row: &WeightsSpec) -> bool {
     let options = BuildOptions { channels: 3, size: row.recipe.size, classes: 10, source: row.source };
     let own = (model.build)(&options).expect("built");
@@ -152,7 +152,7 @@ fn has_twin(golden: &Golden, model: &ModelSpec, row: &WeightsSpec) -> bool {
     models::MODELS.iter().any(|other| is_twin(&other))
 }
 
-/// Every library's network of the models that begin with `prefix`.
+/// Checks the networks of every library whose models begin with `prefix`.
 fn check(prefix: &str) {
     let golden = golden("zoo.safetensors");
     let mut seen = 0;
@@ -246,11 +246,11 @@ families! {
     swin_v2_gives_the_numbers_of_timm: "swinv2",
 }
 
-/// Those of torchvision that are not here: one that mixes windows and grids of positions, and two that have weights
-/// under a licence of their own alone.
+/// Constructors of torchvision that are left out: one that mixes windows and grids of positions, and two whose weights
+/// all have a licence of their own.
 const LEFT_OUT: &str = "maxvit_t regnet_y_128gf vit_h_14";
 
-/// `tests/golden/constructors.json` holds the names that the libraries list.
+/// `tests/golden/constructors.json` has the names that the libraries list.
 #[test]
 fn every_constructor_of_the_libraries_is_here_or_named_as_left_out() {
     let text = std::fs::read_to_string(project().join("tests/golden/constructors.json")).expect("the list");
