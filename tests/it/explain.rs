@@ -62,7 +62,7 @@ fn the_shares_of_a_linear_chain_add_up_to_its_score() {
     let sets = [&sets[..], &["extract.recipe.size=96", "report=null"]].concat();
     workspace.run("out", &set(&sets)).ok();
     let predictor = opened(&workspace, "out");
-    // compared as differences between pictures, since a constant adds the same to every picture
+    // the log odds minus the sums of the heat maps are the same constant for every picture
     let of = |picture: &RgbImage| {
         let p = predictor.of_picture(picture).expect("probabilities");
         let sum = |class| -> f64 {
