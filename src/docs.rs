@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-/// Compares the blocks of `docs/FILE`, one after the other, with `texts`. A block is between the lines `<!-- generated:
-/// begin -->` and `<!-- generated: end -->`. If the environment variable `UPDATE_DOCS` is set, it writes the blocks.
+/// Compares the blocks of `docs/FILE`, one after the other, with `texts`. A block is between the lines
+/// `<!-- generated: begin -->` and `<!-- generated: end -->`. If the environment variable `UPDATE_DOCS` is set, it
+/// writes the blocks.
 pub(crate) fn keep(file: &str, texts: &[String]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(file);
     let (begin, end) = ("<!-- generated: begin -->\n", "<!-- generated: end -->\n");

@@ -26,9 +26,9 @@ pub struct Extract {
     /// published by these libraries, `openai` and `facebook` by the authors of CLIP and DINOv2, and downloaded once;
     /// `torchvision:IMAGENET1K_V2` or `timm:a2_in1k` are those that a library calls so. `random` are drawn from `seed`,
     /// for trials. A relative path of a file counts from the folder of the YAML file; an ONNX file (`.onnx`) is a
-    /// network of its own, for which `recipe` says how pictures are prepared. Any other word is a name that `featurize
-    /// weights import FILE --name` gave, with its network, recipe and classes. `default` are the bundled weights where
-    /// there are any, else the first source that `featurize models list` names for the network.
+    /// network of its own, for which `recipe` says how pictures are prepared. Any other word is a name that
+    /// `featurize weights import FILE --name` gave, with its network, recipe and classes. `default` are the bundled
+    /// weights where there are any, else the first source that `featurize models list` names for the network.
     pub weights: Weights,
     /// The place of the network in the file of weights when it is there more than once: `state_dict`, `student`,
     /// `module.encoder_k`. Default: the only place, else averaged weights (EMA), the teacher, or the encoder that is

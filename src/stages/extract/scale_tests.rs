@@ -258,9 +258,9 @@ fn a_hundred_million_pictures_have_fewer_than_twenty_thousand_shards() {
     }
 }
 
-/// Memory and time of the driver with 10 million files, whose features workers have computed: `cargo test --release
-/// --lib ten_million -- --ignored --nocapture`. It takes 5 GB of disk, and a quarter of an hour including the creation
-/// and deletion of the files; `FEATURIZE_TEST_FILES` makes fewer.
+/// Memory and time of the driver with 10 million files, whose features workers have computed:
+/// `cargo test --release --lib ten_million -- --ignored --nocapture`. It takes 5 GB of disk, and a quarter of an hour
+/// including the creation and deletion of the files; `FEATURIZE_TEST_FILES` makes fewer.
 #[test]
 #[ignore = "takes minutes and gigabytes"]
 fn ten_million_pictures_take_less_than_a_gigabyte_of_the_driver() {

@@ -1,6 +1,6 @@
 //! Finds the columns of a table with pictures, classes and names: first those that the YAML names, then those that
-//! Hugging Face's `datasets` notes in the schema (`{"info": {"features": {"label": {"names": […], "_type":
-//! "ClassLabel"}}}}`), then those that are unambiguous.
+//! Hugging Face's `datasets` notes in the schema
+//! (`{"info": {"features": {"label": {"names": […], "_type": "ClassLabel"}}}}`), then those that are unambiguous.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
