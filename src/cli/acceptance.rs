@@ -10,9 +10,8 @@ use crate::pictures::predictor::Acceptance;
 /// When a picture is unknown.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct AcceptanceArgs {
-    /// Call a picture unknown that is farther from the train pictures than all but this share of them are from one
-    /// another: the rate of false alarms for new pictures of the known classes, above 0 and below 1. Default:
-    /// pictures are unknown beyond the 0.99 quantile of the distances of the train pictures.
+    /// The share of new pictures of known classes that may be called unknown (false alarms), above 0 and below 1.
+    /// Default: pictures are unknown beyond the 0.99 quantile of the distances of the train pictures.
     #[arg(long, value_name = "RATE", value_parser = rate)]
     reject_rate: Option<f64>,
     /// Also call a picture unknown whose most probable class has less than this probability, above 0, at most 1.

@@ -97,8 +97,8 @@ pub struct Input {
     #[serde(default)]
     pub follow_links: bool,
     /// Whether the manifest gets the SHA-256 of every picture's contents and names copies. The run warns of pictures
-    /// that train and test share. No feature depends on it: switched on later, it reads the pictures again and computes
-    /// nothing else anew.
+    /// that train and test share. No feature depends on it: if it is set later, the pictures are read again, but no
+    /// features are computed.
     #[serde(default)]
     pub hash: bool,
 }

@@ -17,8 +17,9 @@ pub struct Runtime {
     /// Pictures in one forward pass on a GPU.
     #[schemars(range(min = 1, max = ranges::BATCH))]
     pub batch_size: usize,
-    /// The kernels of the CPU for the forward pass, to find out whether a feature is wrong because of them. Others than
-    /// `auto` take the CPU and change the last bits of features. A CPU that lacks the kernels is an error.
+    /// The kernels of the CPU for the forward pass, to find out whether a feature is wrong because of them. Any value
+    /// but `auto` runs the network on the CPU and changes the last bits of features. A CPU that lacks the kernels is an
+    /// error.
     #[serde(skip_serializing_if = "Kernels::is_auto")]
     #[schemars(extend("default" = "auto"))]
     pub kernels: Kernels,
@@ -27,8 +28,8 @@ pub struct Runtime {
     #[serde(deserialize_with = "values::auto_or_whole")]
     #[schemars(schema_with = "schema::threads", extend("default" = "auto"))]
     pub threads: Option<usize>,
-    /// Requests that are under way at once where pictures come from a bucket or by URLs. What comes before it is needed
-    /// takes up to 128 MB.
+    /// Requests that are under way at once where pictures come from a bucket or by URLs. Pictures that arrive early wait
+    /// in memory, at most 128 MB of them.
     #[serde(skip_serializing_if = "is_usual")]
     #[schemars(range(min = 1, max = ranges::THREADS), extend("default" = REQUESTS))]
     pub requests: usize,

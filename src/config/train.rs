@@ -95,7 +95,7 @@ impl Auto {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Calibrate {
-    /// One number makes the classifier as sure as it is right on train pictures that it has not seen.
+    /// Temperature scaling: the logits are divided by one number, fitted on predictions for held-out train pictures.
     Temperature,
     /// Probabilities are as the classifier gives them.
     None,

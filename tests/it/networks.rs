@@ -7,7 +7,6 @@ use featurize::io::columns::Columns;
 use featurize::io::features::FeatureFile;
 use featurize::models::{self, BuildOptions, Graph, Source};
 use featurize::weights::{Origin, WeightFile};
-use safetensors::tensor::{Dtype, TensorView};
 
 use crate::support::{Run, Workspace, call, project, set};
 
@@ -27,10 +26,7 @@ fn weights(path: &Path, graph: &Graph, source: Source, rename: impl Fn(&str) -> 
             Some((rename(&parameter.name)?, parameter.shape, bytes))
         })
         .collect();
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("as many bytes"))
-    });
-    safetensors::serialize_to_file(views, None, path).expect("written");
+    crate::checkpoints::write(path, &tensors);
 }
 
 /// Runs the stages up to `extract` with pictures of 64 × 64.

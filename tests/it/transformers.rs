@@ -8,7 +8,6 @@ use featurize::io::features::FeatureFile;
 use featurize::models::{self, BuildOptions, Graph, Source};
 use featurize::weights::Origin;
 use featurize_kernels::simd::Isa;
-use safetensors::tensor::{Dtype, TensorView};
 
 use crate::support::{Run, Workspace};
 
@@ -70,10 +69,7 @@ fn save(graph: &Graph, path: &str) {
             (parameter.name, parameter.shape, bytes)
         })
         .collect();
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("as many bytes"))
-    });
-    safetensors::serialize_to_file(views, None, Path::new(path)).expect("written");
+    crate::checkpoints::write(Path::new(path), &tensors);
 }
 
 #[test]
