@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn scores_and_choices_are_those_of_scikit_learn() {
-        let golden = golden::select_reduce();
+        let golden = golden::load("select_reduce");
         for case in golden::list(&golden["f_classif"]) {
             let (table, y, classes) = golden::labelled(&case["labelled"]);
             let mut accumulator = AnovaAccumulator::new(table.cols(), classes);
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_tail_of_the_f_distribution_is_that_of_scipy() {
-        for case in golden::list(&golden::select_reduce()["fdtrc"]) {
+        for case in golden::list(&golden::load("select_reduce")["fdtrc"]) {
             let [m, n, f, p] = ["m", "n", "f", "p"].map(|key| golden::number(&case[key]));
             golden::close(&[f_upper_tail(m, n, f)], &[p], 1e-8);
         }

@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn folds_are_those_of_scikit_learn() {
-        let golden = golden::classifiers();
+        let golden = golden::load("classifiers");
         for case in golden::list(&golden["folds"]) {
             let (y, folds) = (golden::indices(&case["y"]), golden::count(&case["folds"]));
             let classes = y.iter().max().expect("rows") + 1;

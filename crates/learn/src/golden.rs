@@ -5,29 +5,11 @@ use serde_json::Value;
 
 use crate::table::FeatureMatrix;
 
-/// All cases of `tests/golden/sklearn.py`.
-pub(crate) fn load() -> Value {
-    serde_json::from_str(include_str!("../../../tests/golden/sklearn_learn.json")).expect("the golden file is JSON")
-}
-
-/// All cases of `tests/golden/select_reduce.py`.
-pub(crate) fn select_reduce() -> Value {
-    serde_json::from_str(include_str!("../../../tests/golden/select_reduce.json")).expect("the golden file is JSON")
-}
-
-/// All cases of `tests/golden/classifiers.py`.
-pub(crate) fn classifiers() -> Value {
-    serde_json::from_str(include_str!("../../../tests/golden/classifiers.json")).expect("the golden file is JSON")
-}
-
-/// All cases of `tests/golden/temperature.py`.
-pub(crate) fn temperature() -> Value {
-    serde_json::from_str(include_str!("../../../tests/golden/temperature.json")).expect("the golden file is JSON")
-}
-
-/// All cases of `tests/golden/mlp.py`.
-pub(crate) fn mlp() -> Value {
-    serde_json::from_str(include_str!("../../../tests/golden/mlp.json")).expect("the golden file is JSON")
+/// Returns the content of `tests/golden/{name}.json`.
+pub(crate) fn load(name: &str) -> Value {
+    let path = format!("{}/../../tests/golden/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    serde_json::from_slice(&bytes).expect("the golden file is JSON")
 }
 
 /// The entries of an array.

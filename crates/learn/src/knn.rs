@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn probabilities_are_those_of_scikit_learn_and_of_each_row_alone() {
-        let golden = golden::classifiers();
+        let golden = golden::load("classifiers");
         for case in golden::list(&golden["knn"]) {
             let (x, y, classes) = golden::labelled(&case["labelled"]);
             let split = golden::count(&case["train"]);
@@ -283,7 +283,7 @@ mod tests {
     }
     #[test]
     fn left_out_a_row_is_asked_of_the_table_without_it() {
-        let golden = golden::classifiers();
+        let golden = golden::load("classifiers");
         for case in golden::list(&golden["knn"]) {
             let (x, y, classes) = golden::labelled(&case["labelled"]);
             let metric = if case["metric"] == "cosine" { Metric::Cosine } else { Metric::Euclidean };

@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn steps_are_those_of_scipy() {
-        let golden = golden::classifiers();
+        let golden = golden::load("classifiers");
         let case = &golden["lbfgs"];
         let limits = Limits { max_iter: 500, max_fun: 15_000, max_line_search: 20, gtol: 1e-6, ftol: 2.22e-9 };
         let mut values = Vec::new();

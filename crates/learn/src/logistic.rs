@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn coefficients_are_those_of_scikit_learn() {
-        let golden = golden::classifiers();
+        let golden = golden::load("classifiers");
         for case in golden::list(&golden["logistic"]) {
             let (x, y, classes) = golden::labelled(&case["labelled"]);
             let rows: Vec<usize> = (0..x.rows()).collect();

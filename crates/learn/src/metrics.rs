@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn scores_are_those_of_scikit_learn() {
-        let golden = golden::load();
+        let golden = golden::load("sklearn_learn");
         for case in golden::list(&golden["metrics"]) {
             let (truth, predicted) = (golden::indices(&case["truth"]), golden::indices(&case["predicted"]));
             let classes = golden::count(&case["classes"]);
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn areas_and_calibration_are_those_of_scikit_learn() {
-        let golden = golden::classifiers();
+        let golden = golden::load("classifiers");
         for case in golden::list(&golden["metrics"]) {
             let (truth, classes) = (golden::indices(&case["truth"]), golden::count(&case["classes"]));
             let probabilities =

@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn scaled_tables_are_those_of_scikit_learn() {
-        let golden = golden::select_reduce();
+        let golden = golden::load("select_reduce");
         let case = &golden["scale"];
         let table = golden::matrix(&case["x"]);
         let scaler = standard(&table);

@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn temperature_and_scores_are_those_of_scikit_learn() {
-        for case in golden::list(&golden::temperature()["cases"]) {
+        for case in golden::list(&golden::load("temperature")["cases"]) {
             let classes = golden::count(&case["classes"]);
             let truth = golden::indices(&case["truth"]);
             let table = |key: &str| golden::vector_f32(&case[key]);

@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn numbers_and_columns_are_those_of_scikit_learn() {
-        let golden = golden::load();
+        let golden = golden::load("sklearn_learn");
         let case = &golden["variance"];
         let table = golden::matrix(&case["x"]);
         let stats = stats(table.cols(), table.as_slice());

@@ -95,7 +95,7 @@ fn start(case: &Value) -> Vec<Dense> {
 
 #[test]
 fn loss_curves_are_those_of_scikit_learn() {
-    let (golden, weighted) = (golden::load(), golden::mlp());
+    let (golden, weighted) = (golden::load("sklearn_learn"), golden::load("mlp"));
     for case in golden::list(&golden["mlp"]).iter().chain(golden::list(&weighted["weighted"])) {
         let name = &case["name"];
         let (x, y, classes) = golden::labelled(&case["labelled"]);
@@ -121,7 +121,7 @@ fn loss_curves_are_those_of_scikit_learn() {
 
 #[test]
 fn lbfgs_ends_where_scikit_learn_does() {
-    let golden = golden::classifiers();
+    let golden = golden::load("classifiers");
     for case in golden::list(&golden["mlp_lbfgs"]) {
         let (x, y, classes) = golden::labelled(&case["labelled"]);
         let params = params(&case["params"]);

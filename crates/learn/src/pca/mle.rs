@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_dimension_is_that_of_scikit_learn() {
-        for case in golden::list(&golden::select_reduce()["mle"]) {
+        for case in golden::list(&golden::load("select_reduce")["mle"]) {
             let (rows, spectrum) = (golden::count(&case["rows"]), golden::vector(&case["spectrum"]));
             assert_eq!(dimension(&spectrum, rows as u64), golden::count(&case["dimension"]), "{}", case["name"]);
         }

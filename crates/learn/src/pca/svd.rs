@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn numbers_and_signs_are_those_of_scikit_learn() {
-        for case in golden::list(&golden::select_reduce()["svd"]) {
+        for case in golden::list(&golden::load("select_reduce")["svd"]) {
             let table = golden::table(&case["table"]);
             let svd = fit_svd(&table, &params(golden::count(&case["n_components"]))).expect("an SVD");
             assert_golden(&svd, &table, case);
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn both_routes_find_the_same_and_nothing_beyond_the_rank() {
-        let table = golden::table(&golden::select_reduce()["svd"][2]["table"]);
+        let table = golden::table(&golden::load("select_reduce")["svd"][2]["table"]);
         let values = table.as_slice();
         let mut covariance = CovarianceAccumulator::new(table.cols()).expect("small");
         values.chunks(7 * table.cols()).for_each(|block| covariance.update(block).expect("whole rows"));
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn counts_are_clamped_or_refused() {
-        let table = golden::table(&golden::select_reduce()["svd"][0]["table"]);
+        let table = golden::table(&golden::load("select_reduce")["svd"][0]["table"]);
         let fitted = fit_svd(&table, &params(99)).expect("an SVD");
         assert_eq!(fitted.k(), table.cols());
         assert!(matches!(fit_svd(&table, &params(0)), Err(PcaError::Parameter(_))));

@@ -73,7 +73,7 @@ fn assert_golden(pca: &Pca, table: &FeatureMatrix, case: &Value) {
 
 #[test]
 fn numbers_and_signs_are_those_of_scikit_learn() {
-    let golden = golden::load();
+    let golden = golden::load("sklearn_learn");
     for case in golden::list(&golden["pca"]) {
         let table = golden::table(&case["table"]);
         let params = params(components(case), case["whiten"].as_bool().expect("a flag"));
@@ -83,7 +83,7 @@ fn numbers_and_signs_are_those_of_scikit_learn() {
 
 #[test]
 fn both_routes_agree() {
-    let golden = golden::load();
+    let golden = golden::load("sklearn_learn");
     let case = &golden["pca"][1];
     let table = golden::table(&case["table"]); // (12, 400)
     let mut covariance = CovarianceAccumulator::new(table.cols()).expect("small enough");
@@ -113,7 +113,7 @@ fn eleven(case: &Value) -> Value {
 /// The table of the notebook, 20 pictures of 100,352 features, and Minka's number of components.
 #[test]
 fn flattened_features_and_the_most_probable_number_are_those_of_scikit_learn() {
-    for case in golden::list(&golden::select_reduce()["pca"]) {
+    for case in golden::list(&golden::load("select_reduce")["pca"]) {
         let table = golden::table(&case["table"]);
         let asked = case["n_components"].as_u64().map_or(Components::Mle, |k| Components::Count(k as usize));
         let pca = fit_rows(&table, &params(asked, false)).expect("a PCA");

@@ -48,7 +48,7 @@ fn close_to_the_largest(got: &[f64], expected: &[f64], tolerance: f64) {
 
 #[test]
 fn a_batch_has_the_loss_and_the_gradients_of_torch() {
-    let golden = golden::mlp();
+    let golden = golden::load("mlp");
     for case in golden::list(&golden["batch"]) {
         let (x, y, _) = golden::labelled(&case["labelled"]);
         let params = case_params(case);
@@ -80,7 +80,7 @@ fn a_batch_has_the_loss_and_the_gradients_of_torch() {
 
 #[test]
 fn all_rows_at_once_have_the_loss_and_the_gradients_of_torch() {
-    let golden = golden::mlp();
+    let golden = golden::load("mlp");
     for case in golden::list(&golden["batch"]).iter().filter(|case| case["dropout"] == 0.0) {
         let (x, y, classes) = golden::labelled(&case["labelled"]);
         let params = case_params(case);
