@@ -1,5 +1,5 @@
-//! Reads the golden files of `tests/golden/`, and repeats in Rust the tables that `tests/golden/sklearn.py` makes by
-//! formula.
+//! Reads the golden files of `tests/golden/`, repeats in Rust the tables that `tests/golden/sklearn.py` makes by
+//! formula, and draws pseudo-random numbers for tests without a golden file.
 
 use serde_json::Value;
 
@@ -61,6 +61,16 @@ pub(crate) fn draws(seed: usize, count: usize, low: i64, high: i64) -> Vec<i64> 
         low + (state >> 16) as i64 % (high - low + 1)
     };
     (0..count).map(next).collect()
+}
+
+/// Returns pseudo-random numbers in −1 to 1.
+pub(crate) fn noise(n: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
 }
 
 /// `table(seed, rows, cols, rank, noise)` of `sklearn.py`.

@@ -164,16 +164,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-
-    /// Returns pseudo-random numbers in −1 to 1.
-    fn noise(n: usize) -> Vec<f32> {
-        let mut state = 12345u64;
-        let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        };
-        (0..n).map(|_| next()).collect()
-    }
+    use crate::golden::noise;
 
     fn search(rows: FeatureMatrix, queries: &[usize], k: usize, groups: &[u8]) -> Vec<Neighbours> {
         Directions::of(rows).search(queries, k, groups, |_| Ok::<(), Infallible>(())).unwrap_or_default()
@@ -182,7 +173,7 @@ mod tests {
     #[test]
     fn the_nearest_are_those_of_comparing_one_by_one() {
         let (n, d, k) = (1100, 37, 5);
-        let rows = FeatureMatrix::from_vec(n, d, noise(n * d)).expect("n × d");
+        let rows = FeatureMatrix::from_vec(n, d, noise(n * d, 12345)).expect("n × d");
         let cosine = |a: usize, b: usize| {
             let dot = |a: usize, b: usize| -> f64 {
                 rows.row(a).iter().zip(rows.row(b)).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
@@ -226,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_search_can_be_ended() {
-        let rows = FeatureMatrix::from_vec(600, 2, noise(1200)).expect("600 × 2");
+        let rows = FeatureMatrix::from_vec(600, 2, noise(1200, 12345)).expect("600 × 2");
         let queries: Vec<usize> = (0..600).collect();
         let ended = Directions::of(rows).search(&queries, 3, &[0; 600], |_| Err("stop"));
         assert_eq!(ended, Err("stop"));
@@ -234,8 +225,8 @@ mod tests {
 
     #[test]
     fn the_nearest_to_a_row_from_elsewhere_are_those_of_the_plain_formula_whatever_the_threads() {
-        let rows = FeatureMatrix::from_vec(203, 37, noise(203 * 37)).expect("203 × 37");
-        let query = noise(40 * 37)[39 * 37..].iter().map(|v| v + 0.1).collect::<Vec<_>>();
+        let rows = FeatureMatrix::from_vec(203, 37, noise(203 * 37, 12345)).expect("203 × 37");
+        let query = noise(40 * 37, 12345)[39 * 37..].iter().map(|v| v + 0.1).collect::<Vec<_>>();
         let cosine = |a: &[f32], b: &[f32]| {
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
             dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()

@@ -135,19 +135,10 @@ fn along(components: &[f32], columns: usize, weights: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::dataset::Transformer;
+    use crate::golden::noise;
     use crate::mlp::{Activation, End};
     use crate::pca::{Pca, TruncatedSvd};
     use crate::scale::{Normalizer, StandardScaler};
-
-    /// Returns pseudo-random numbers in −1 to 1.
-    fn noise(n: usize, seed: u64) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        };
-        (0..n).map(|_| next()).collect()
-    }
 
     fn mlp(widths: &[usize], classes: usize, activation: Activation) -> Mlp {
         let dense = |pair: &[usize]| Dense {
