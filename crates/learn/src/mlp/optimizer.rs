@@ -68,10 +68,10 @@ impl Optimizer {
                 self.follow(layer, slope, Adam { mean, square, rate, epsilon: epsilon as f32 })
             }
             Method::Sgd { momentum, nesterov: true } => {
-                self.follow(layer, slope, Nesterov { momentum: momentum as f32, rate })
+                self.follow(layer, slope, Sgd::<true> { momentum: momentum as f32, rate })
             }
             Method::Sgd { momentum, nesterov: false } => {
-                self.follow(layer, slope, Momentum { momentum: momentum as f32, rate })
+                self.follow(layer, slope, Sgd::<false> { momentum: momentum as f32, rate })
             }
         }
     }
@@ -118,32 +118,17 @@ impl Rule for Adam {
     }
 }
 
-/// Momentum: a velocity that decays.
+/// SGD with a velocity that decays. Nesterov's momentum looks ahead by one step.
 #[derive(Clone, Copy)]
-struct Momentum {
+struct Sgd<const NESTEROV: bool> {
     momentum: f32,
     rate: f32,
 }
 
-impl Rule for Momentum {
+impl<const NESTEROV: bool> Rule for Sgd<NESTEROV> {
     #[inline(always)]
     fn apply(self, p: &mut f32, gradient: f32, velocity: &mut f32, _: &mut f32) {
         *velocity = self.momentum * *velocity - self.rate * gradient;
-        *p += *velocity;
-    }
-}
-
-/// Nesterov's momentum, which looks ahead by one step.
-#[derive(Clone, Copy)]
-struct Nesterov {
-    momentum: f32,
-    rate: f32,
-}
-
-impl Rule for Nesterov {
-    #[inline(always)]
-    fn apply(self, p: &mut f32, gradient: f32, velocity: &mut f32, _: &mut f32) {
-        *velocity = self.momentum * *velocity - self.rate * gradient;
-        *p += self.momentum * *velocity - self.rate * gradient;
+        *p += if NESTEROV { self.momentum * *velocity - self.rate * gradient } else { *velocity };
     }
 }
