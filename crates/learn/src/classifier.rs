@@ -2,9 +2,8 @@
 
 use thiserror::Error;
 
-use crate::dataset::Predict;
 use crate::knn::{Knn, KnnError};
-use crate::mlp::{Mlp, MlpError, argmax};
+use crate::mlp::{Mlp, MlpError};
 use crate::table::FeatureMatrix;
 
 /// A fitted classifier.
@@ -53,12 +52,5 @@ impl Classifier {
         let Self::Neighbours(knn) = self else { return Ok((self.predict_proba(x)?, None)) };
         let [shares, left_out] = knn.leave_out(x, own)?;
         Ok((shares, Some(left_out)))
-    }
-}
-
-impl Predict<&FeatureMatrix, Result<Vec<usize>, ClassifierError>> for Classifier {
-    /// Returns the most probable class of every row; of equal ones the lowest.
-    fn predict(&self, x: &FeatureMatrix) -> Result<Vec<usize>, ClassifierError> {
-        Ok(self.predict_proba(x)?.iter_rows().map(argmax).collect())
     }
 }
