@@ -15,24 +15,10 @@ const TILE: usize = LANES;
 /// The number of 8 × 8 byte blocks that are transposed at a time.
 const WIDE: usize = 4;
 
-/// A loop over all pixels. The loop and the functions that it calls must be `inline(always)`, so that [`vectorised`]
-/// compiles them for the processor's instruction set.
-pub(super) trait Pass {
-    fn run(self) -> Vec<u8>;
-}
-
-/// Runs a pass that is compiled for the best instruction set of this processor.
-pub(super) fn vectorised(pass: impl Pass) -> Vec<u8> {
-    struct Inlined<P>(P);
-    impl<P: Pass> pulp::NullaryFnOnce for Inlined<P> {
-        type Output = Vec<u8>;
-
-        #[inline(always)]
-        fn call(self) -> Vec<u8> {
-            self.0.run()
-        }
-    }
-    pulp::Arch::new().dispatch(Inlined(pass))
+/// Runs a pass that is compiled for the best instruction set of this processor. Its loop over all pixels and the
+/// functions that the loop calls must be `inline(always)`.
+pub(super) fn vectorised(pass: impl pulp::NullaryFnOnce<Output = Vec<u8>>) -> Vec<u8> {
+    pulp::Arch::new().dispatch(pass)
 }
 
 /// The pass along the columns; `taps` say which rows make a row of the result.
@@ -45,9 +31,11 @@ pub(super) struct Vertical<'a> {
     pub taps: &'a [Taps],
 }
 
-impl Pass for Vertical<'_> {
+impl pulp::NullaryFnOnce for Vertical<'_> {
+    type Output = Vec<u8>;
+
     #[inline(always)]
-    fn run(self) -> Vec<u8> {
+    fn call(self) -> Vec<u8> {
         let mut out = vec![0; self.taps.len() * self.stride];
         for (line, taps) in out.chunks_exact_mut(self.stride).zip(self.taps) {
             let rows = &self.source[(taps.first - self.first) * self.stride..];
@@ -90,9 +78,11 @@ pub(super) struct Horizontal<'a> {
     pub taps: &'a [Taps],
 }
 
-impl Pass for Horizontal<'_> {
+impl pulp::NullaryFnOnce for Horizontal<'_> {
+    type Output = Vec<u8>;
+
     #[inline(always)]
-    fn run(self) -> Vec<u8> {
+    fn call(self) -> Vec<u8> {
         let (stride, out_stride) = (self.width * 3, self.taps.len() * 3);
         let mut out = vec![0; self.source.len() / stride * out_stride];
         let mut tile = vec![[0; TILE]; stride];
@@ -211,6 +201,7 @@ pub(super) fn transpose<const N: usize>(words: &mut [[u64; N]; 8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pulp::NullaryFnOnce;
 
     fn bytes(count: usize) -> Vec<u8> {
         (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
@@ -243,8 +234,8 @@ mod tests {
         };
         let (columns, rows) = (taps(width), taps(height));
         let horizontal = || Horizontal { source: &source, width, taps: &columns };
-        assert_eq!(vectorised(horizontal()), horizontal().run());
+        assert_eq!(vectorised(horizontal()), horizontal().call());
         let vertical = || Vertical { source: &source, stride: width * 3, first: 0, taps: &rows };
-        assert_eq!(vectorised(vertical()), vertical().run());
+        assert_eq!(vectorised(vertical()), vertical().call());
     }
 }
