@@ -136,7 +136,7 @@ impl Planes {
     /// Converts the first plane to 8 bits of full range.
     pub(super) fn opacity(&self) -> Vec<u8> {
         let range = SampleRange::new(self.bits, self.nclx.full_range);
-        self.planes[0].samples.iter().map(|s| to_byte((f32::from(*s) - range.black) * range.luma)).collect()
+        self.planes[0].samples.iter().map(|&sample| range.to_byte(sample)).collect()
     }
 
     /// Interpolates the chroma at every pixel of row `y`.
@@ -183,10 +183,11 @@ impl SampleRange {
             false => Self { black: 16.0 * unit, luma: 255.0 / (219.0 * unit) },
         }
     }
-}
 
-fn to_byte(level: f32) -> u8 {
-    (level + 0.5) as u8
+    /// Converts a sample to 8 bits of full range.
+    fn to_byte(&self, sample: u16) -> u8 {
+        ((f32::from(sample) - self.black) * self.luma + 0.5) as u8
+    }
 }
 
 /// Converts to RGB of 8 bits. The colour information of the container overrides that of the frame.
@@ -195,16 +196,14 @@ pub(super) fn to_rgb(planes: &Planes, nclx: Option<Nclx>) -> Result<Vec<u8>, Dec
     let range = SampleRange::new(planes.bits, full_range);
     let mut rgb = Vec::with_capacity(planes.width * planes.height * 3);
     if planes.layout == PixelLayout::I400 {
-        let levels = planes.planes[0].samples.iter().map(|s| to_byte((f32::from(*s) - range.black) * range.luma));
-        rgb.extend(levels.flat_map(|level| [level; 3]));
+        rgb.extend(planes.planes[0].samples.iter().flat_map(|&sample| [range.to_byte(sample); 3]));
         return Ok(rgb);
     }
     if matrix == 0 {
         if planes.layout != PixelLayout::I444 {
             return Err(corrupt("RGB with components of different sizes"));
         }
-        let level =
-            |plane: usize, i: usize| to_byte((f32::from(planes.planes[plane].samples[i]) - range.black) * range.luma);
+        let level = |plane: usize, i: usize| range.to_byte(planes.planes[plane].samples[i]);
         rgb.extend((0..planes.width * planes.height).flat_map(|i| [level(2, i), level(0, i), level(1, i)]));
         return Ok(rgb);
     }
