@@ -19,7 +19,7 @@ const HALF: i32 = ONE / 2;
 #[inline(always)]
 pub(super) fn row(colours: ColourSpace, samples: &[&[u8]; 4], out: &mut [u8]) {
     let (pixels, _) = out.as_chunks_mut::<3>();
-    let [first, second, third, fourth] = *samples;
+    let [first, second, third, _] = *samples;
     match colours {
         ColourSpace::Grey => pixels.iter_mut().zip(first).for_each(|(pixel, v)| *pixel = [*v; 3]),
         ColourSpace::Rgb => {
@@ -28,25 +28,25 @@ pub(super) fn row(colours: ColourSpace, samples: &[&[u8]; 4], out: &mut [u8]) {
             }
         }
         ColourSpace::YCbCr => ycbcr_row(first, second, third, pixels),
-        ColourSpace::AdobeCmyk => {
-            let inks = first.iter().zip(second).zip(third).zip(fourth);
-            for (pixel, (((c, m), y), k)) in pixels.iter_mut().zip(inks) {
-                *pixel = adobe_cmyk_to_rgb([*c, *m, *y], *k);
-            }
-        }
-        ColourSpace::TiffCmyk => {
-            let inks = first.iter().zip(second).zip(third).zip(fourth);
-            for (pixel, (((c, m), y), k)) in pixels.iter_mut().zip(inks) {
-                *pixel = adobe_cmyk_to_rgb([255 - c, 255 - m, 255 - y], 255 - k);
-            }
-        }
-        ColourSpace::AdobeYcck => {
-            let inks = first.iter().zip(second).zip(third).zip(fourth);
-            for (pixel, (((y, cb), cr), k)) in pixels.iter_mut().zip(inks) {
-                // YCC gives RGB, which is the inverse of the inks.
-                *pixel = adobe_cmyk_to_rgb(ycbcr_to_rgb(*y, *cb, *cr).map(|v| 255 - v), *k);
-            }
-        }
+        ColourSpace::AdobeCmyk => black_row(samples, pixels, adobe_cmyk_to_rgb),
+        ColourSpace::TiffCmyk => black_row(samples, pixels, cmyk_to_rgb),
+        // YCC gives RGB, which is the inverse of the inks.
+        ColourSpace::AdobeYcck => black_row(samples, pixels, |[y, cb, cr], black| {
+            adobe_cmyk_to_rgb(ycbcr_to_rgb(y, cb, cr).map(|v| 255 - v), black)
+        }),
+    }
+}
+
+/// Converts a row of three components and black by `to_rgb`.
+#[inline(always)]
+fn black_row(
+    [first, second, third, black]: &[&[u8]; 4],
+    pixels: &mut [[u8; 3]],
+    to_rgb: impl Fn([u8; 3], u8) -> [u8; 3],
+) {
+    let samples = first.iter().zip(*second).zip(*third).zip(*black);
+    for (pixel, (((a, b), c), black)) in pixels.iter_mut().zip(samples) {
+        *pixel = to_rgb([*a, *b, *c], *black);
     }
 }
 
@@ -93,6 +93,12 @@ fn adobe_cmyk_to_rgb(inks: [u8; 3], black: u8) -> [u8; 3] {
         let product = (255 - i32::from(v)) * light + 128;
         (light - (((product >> 8) + product) >> 8)).clamp(0, 255) as u8
     })
+}
+
+/// Converts CMYK (255 is the full ink) to RGB.
+#[inline(always)]
+pub(crate) fn cmyk_to_rgb(inks: [u8; 3], black: u8) -> [u8; 3] {
+    adobe_cmyk_to_rgb(inks.map(|ink| 255 - ink), 255 - black)
 }
 
 #[cfg(test)]

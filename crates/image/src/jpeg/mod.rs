@@ -39,6 +39,7 @@ use super::footprint::Estimate;
 use super::options::{DecodeOptions, Exif, Truncated};
 use super::{Recipe, RgbImage, orientation};
 use arithmetic::Conditioning;
+pub(super) use colour::cmyk_to_rgb;
 pub(super) use frame::ColourSpace;
 use frame::{Frame, Scan};
 use image::metadata::Orientation;

@@ -14,7 +14,7 @@ mod unpack;
 
 use super::decode::{DecodeError, DecodeErrorKind, check_size, to_rgb};
 use super::options::{DecodeOptions, Truncated};
-use super::{RgbImage, ifd::Directory};
+use super::{RgbImage, ifd::Directory, jpeg::cmyk_to_rgb};
 use image::ColorType;
 use layout::{Alpha, PageLayout, Photometric};
 
@@ -118,16 +118,6 @@ fn unpremultiplied(level: u8, alpha: u8) -> u8 {
         0 => 0,
         alpha => (u32::from(level) * 255 / u32::from(alpha)).min(255) as u8,
     }
-}
-
-/// Converts CMYK (255 is the full ink) to RGB as Pillow's `convert('RGB')`: black leaves some light, and each ink takes
-/// a part of it away.
-fn cmyk_to_rgb(inks: [u8; 3], black: u8) -> [u8; 3] {
-    let light = 255 - i32::from(black);
-    inks.map(|ink| {
-        let product = i32::from(ink) * light + 128;
-        (light - (((product >> 8) + product) >> 8)).clamp(0, 255) as u8
-    })
 }
 
 /// Converts uncompressed YCbCr to RGB with six fraction bits, as Pillow's `convert('RGB')`. Six entries of Pillow's
