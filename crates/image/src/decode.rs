@@ -284,14 +284,18 @@ fn decode_with_image_crate(
     Ok(RgbImage { width: width as usize, height: height as usize, data })
 }
 
+/// Returns the upper bytes of 16-bit samples, which the decoder gives in the processor's byte order.
+fn upper_bytes(mut samples: Vec<u8>) -> Vec<u8> {
+    let count = samples.len() / 2;
+    for i in 0..count {
+        samples[i] = (u16::from_ne_bytes([samples[2 * i], samples[2 * i + 1]]) >> 8) as u8;
+    }
+    samples.truncate(count);
+    samples
+}
+
 /// Converts samples of any layout to 8-bit RGB over `background`.
 pub(super) fn to_rgb(colour: ColorType, samples: Vec<u8>, background: [u8; 3]) -> Result<Vec<u8>, DecodeError> {
-    let wide = |pixel: &[u8]| -> [u8; 4] {
-        // The decoder gives 16-bit samples in the processor's byte order; their upper byte is kept.
-        std::array::from_fn(|c| {
-            pixel.get(c * 2..c * 2 + 2).map_or(0, |s| (u16::from_ne_bytes([s[0], s[1]]) >> 8) as u8)
-        })
-    };
     Ok(match colour {
         ColorType::Rgb8 => samples,
         ColorType::L8 => samples.iter().flat_map(|&v| [v; 3]).collect(),
@@ -299,14 +303,10 @@ pub(super) fn to_rgb(colour: ColorType, samples: Vec<u8>, background: [u8; 3]) -
         ColorType::Rgba8 => {
             samples.as_chunks().0.iter().flat_map(|&[r, g, b, a]| blend([r, g, b], a, background)).collect()
         }
-        ColorType::L16 => samples.chunks_exact(2).flat_map(|p| [wide(p)[0]; 3]).collect(),
-        ColorType::La16 => {
-            samples.chunks_exact(4).map(wide).flat_map(|[v, a, ..]| blend([v; 3], a, background)).collect()
-        }
-        ColorType::Rgb16 => samples.chunks_exact(6).map(wide).flat_map(|[r, g, b, _]| [r, g, b]).collect(),
-        ColorType::Rgba16 => {
-            samples.chunks_exact(8).map(wide).flat_map(|[r, g, b, a]| blend([r, g, b], a, background)).collect()
-        }
+        ColorType::L16 => return to_rgb(ColorType::L8, upper_bytes(samples), background),
+        ColorType::La16 => return to_rgb(ColorType::La8, upper_bytes(samples), background),
+        ColorType::Rgb16 => upper_bytes(samples),
+        ColorType::Rgba16 => return to_rgb(ColorType::Rgba8, upper_bytes(samples), background),
         other => {
             let detail = format!("samples of {other:?} are not supported; convert the picture to 8-bit RGB");
             return Err(DecodeError::new(DecodeErrorKind::Unsupported, detail));
