@@ -5,7 +5,7 @@
 //! from the top down where the height is negative. The last row may lack its padding.
 
 use super::RgbImage;
-use super::decode::{DecodeError, DecodeErrorKind, check_size, to_rgb};
+use super::decode::{DecodeError, check_size, format_errors, to_rgb};
 use super::options::{DecodeOptions, Truncated};
 use image::ColorType;
 
@@ -274,15 +274,8 @@ fn u32_at(bytes: &[u8], at: usize) -> Result<u32, DecodeError> {
     Ok(u32::from_le_bytes(*field.ok_or_else(truncated)?))
 }
 
-fn corrupt(detail: impl AsRef<str>) -> DecodeError {
-    DecodeError::new(DecodeErrorKind::Corrupt, format!("the bitmap is corrupt: {}", detail.as_ref()))
-}
-
-fn unsupported(what: impl AsRef<str>) -> DecodeError {
-    let detail = format!("a bitmap with {} is not supported; convert it to PNG", what.as_ref());
-    DecodeError::new(DecodeErrorKind::Unsupported, detail)
-}
-
-fn truncated() -> DecodeError {
-    DecodeError::new(DecodeErrorKind::Truncated, "the file ends early (bitmap)")
+format_errors! {
+    corrupt: "the bitmap is corrupt: {}",
+    unsupported: "a bitmap with {} is not supported; convert it to PNG",
+    truncated: "the file ends early (bitmap)",
 }

@@ -44,6 +44,24 @@ impl DecodeError {
     }
 }
 
+/// Defines the functions that make the errors of a format, from their texts.
+macro_rules! format_errors {
+    (corrupt: $corrupt:literal, $(unsupported: $unsupported:literal,)? truncated: $truncated:literal,) => {
+        fn corrupt(detail: impl AsRef<str>) -> DecodeError {
+            DecodeError::new($crate::decode::DecodeErrorKind::Corrupt, format!($corrupt, detail.as_ref()))
+        }
+
+        $(fn unsupported(what: impl AsRef<str>) -> DecodeError {
+            DecodeError::new($crate::decode::DecodeErrorKind::Unsupported, format!($unsupported, what.as_ref()))
+        })?
+
+        fn truncated() -> DecodeError {
+            DecodeError::new($crate::decode::DecodeErrorKind::Truncated, $truncated)
+        }
+    };
+}
+pub(super) use format_errors;
+
 /// The classes of [`DecodeError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DecodeErrorKind {

@@ -5,7 +5,7 @@
 //! beyond the palette is black, and without any palette an index is a level of grey.
 
 use super::RgbImage;
-use super::decode::{DecodeError, DecodeErrorKind, check_size};
+use super::decode::{DecodeError, check_size, format_errors};
 use super::lzw::{self, Unpacked};
 use super::options::{DecodeOptions, Truncated};
 
@@ -177,10 +177,7 @@ impl Frame<'_> {
     }
 }
 
-fn truncated() -> DecodeError {
-    DecodeError::new(DecodeErrorKind::Truncated, "the file ends early (GIF)")
-}
-
-fn corrupt(detail: impl AsRef<str>) -> DecodeError {
-    DecodeError::new(DecodeErrorKind::Corrupt, format!("the GIF is corrupt: {}", detail.as_ref()))
+format_errors! {
+    corrupt: "the GIF is corrupt: {}",
+    truncated: "the file ends early (GIF)",
 }

@@ -5,7 +5,7 @@
 //! bits, of which the upper eight are kept.
 
 use super::RgbImage;
-use super::decode::{DecodeError, DecodeErrorKind, check_size};
+use super::decode::{DecodeError, check_size, format_errors};
 use super::options::{DecodeOptions, Truncated};
 
 /// The number of digits that a number may have.
@@ -172,10 +172,7 @@ fn number(data: &mut &[u8]) -> Result<u32, DecodeError> {
     Err(truncated())
 }
 
-fn corrupt(detail: impl AsRef<str>) -> DecodeError {
-    DecodeError::new(DecodeErrorKind::Corrupt, format!("the PNM is corrupt: {}", detail.as_ref()))
-}
-
-fn truncated() -> DecodeError {
-    DecodeError::new(DecodeErrorKind::Truncated, "the file ends early (PNM)")
+format_errors! {
+    corrupt: "the PNM is corrupt: {}",
+    truncated: "the file ends early (PNM)",
 }

@@ -10,7 +10,7 @@ mod boxes;
 mod colour;
 mod container;
 
-use super::decode::{DecodeError, DecodeErrorKind, check_size};
+use super::decode::{DecodeError, check_size, format_errors};
 use colour::Planes;
 use container::{Container, Grid};
 use image::metadata::Orientation;
@@ -193,15 +193,8 @@ fn count_frames(mut data: &[u8]) -> usize {
     frames
 }
 
-fn corrupt(detail: impl AsRef<str>) -> DecodeError {
-    DecodeError::new(DecodeErrorKind::Corrupt, format!("the AVIF is corrupt: {}", detail.as_ref()))
-}
-
-fn unsupported(what: impl AsRef<str>) -> DecodeError {
-    let detail = format!("AVIF with {} is not supported; convert it to JPEG or PNG", what.as_ref());
-    DecodeError::new(DecodeErrorKind::Unsupported, detail)
-}
-
-fn truncated() -> DecodeError {
-    DecodeError::new(DecodeErrorKind::Truncated, "the file ends early (AVIF)")
+format_errors! {
+    corrupt: "the AVIF is corrupt: {}",
+    unsupported: "AVIF with {} is not supported; convert it to JPEG or PNG",
+    truncated: "the file ends early (AVIF)",
 }

@@ -33,7 +33,7 @@ mod sequential;
 mod tables;
 mod upsample;
 
-use super::decode::{DecodeError, DecodeErrorKind, Decoded, check_size};
+use super::decode::{DecodeError, DecodeErrorKind, Decoded, check_size, format_errors};
 use super::exif::Metadata;
 use super::footprint::Estimate;
 use super::options::{DecodeOptions, Exif, Truncated};
@@ -362,16 +362,8 @@ impl Decoder {
     }
 }
 
-fn corrupt(detail: impl AsRef<str>) -> DecodeError {
-    let detail = format!("the JPEG is corrupt: {}", detail.as_ref());
-    DecodeError::new(DecodeErrorKind::Corrupt, detail)
-}
-
-fn truncated() -> DecodeError {
-    DecodeError::new(DecodeErrorKind::Truncated, "the file ends early (no end-of-image marker)")
-}
-
-fn unsupported(what: impl AsRef<str>) -> DecodeError {
-    let detail = format!("{} is not supported; convert it to a usual JPEG or PNG", what.as_ref());
-    DecodeError::new(DecodeErrorKind::Unsupported, detail)
+format_errors! {
+    corrupt: "the JPEG is corrupt: {}",
+    unsupported: "{} is not supported; convert it to a usual JPEG or PNG",
+    truncated: "the file ends early (no end-of-image marker)",
 }

@@ -12,7 +12,7 @@ mod fax;
 mod layout;
 mod unpack;
 
-use super::decode::{DecodeError, DecodeErrorKind, check_size, to_rgb};
+use super::decode::{DecodeError, check_size, format_errors, to_rgb};
 use super::options::{DecodeOptions, Truncated};
 use super::{RgbImage, ifd::Directory, jpeg::cmyk_to_rgb};
 use image::ColorType;
@@ -137,15 +137,8 @@ fn compressed_ycbcr_to_rgb([y, cb, cr]: [u8; 3]) -> [u8; 3] {
     sums.map(|sum| (i32::from(y) + (sum >> 16)).clamp(0, 255) as u8)
 }
 
-fn corrupt(detail: impl AsRef<str>) -> DecodeError {
-    DecodeError::new(DecodeErrorKind::Corrupt, format!("the TIFF is corrupt: {}", detail.as_ref()))
-}
-
-fn unsupported(what: impl AsRef<str>) -> DecodeError {
-    let detail = format!("TIFF with {} is not supported; convert it to 8-bit RGB or PNG", what.as_ref());
-    DecodeError::new(DecodeErrorKind::Unsupported, detail)
-}
-
-fn truncated() -> DecodeError {
-    DecodeError::new(DecodeErrorKind::Truncated, "the file ends early (TIFF)")
+format_errors! {
+    corrupt: "the TIFF is corrupt: {}",
+    unsupported: "TIFF with {} is not supported; convert it to 8-bit RGB or PNG",
+    truncated: "the file ends early (TIFF)",
 }
