@@ -217,53 +217,47 @@ struct PoolRows<'a, E> {
     output: *mut E,
 }
 
-impl<E> ElementsKernel<E> for PoolRows<'_, E> {
+impl<E: Element> ElementsKernel<E> for PoolRows<'_, E> {
+    /// Pools every position of the rows.
     #[inline(always)]
     unsafe fn run<M: MapElements<Element = E>>(self) {
-        // SAFETY: the caller of `ElementsKernel::run` checked the instruction set, and the arguments are as `PoolRows`
-        // demands.
-        unsafe { pool_rows::<M>(self) }
-    }
-}
-
-/// Pools every position of the rows.
-///
-/// # Safety
-/// The CPU has the instruction set of `E`; `maps` is as [`PoolRows`] demands.
-#[inline(always)]
-unsafe fn pool_rows<E: MapElements>(maps: PoolRows<E::Element>) {
-    let PoolRows { pool, from, input, to, output } = maps;
-    let [kernel_rows, kernel_columns] = pool.window.kernel;
-    for y in to.rows.clone() {
-        let rows = pool.side(0, y, from.size[0]);
-        for x in 0..to.size[1] {
-            let columns = pool.side(1, x, from.size[1]);
-            let inside = (rows.end - rows.first.min(rows.end)) * (columns.end - columns.first.min(columns.end));
-            let is_cut = inside < kernel_rows * kernel_columns;
-            let (initial, factor) = match pool.pooling {
-                Pooling::Max if is_cut && pool.zeros => (0.0, 1.0),
-                Pooling::Max => (f32::NEG_INFINITY, 1.0),
-                Pooling::Avg | Pooling::AvgWithPad => (0.0, 1.0 / (rows.counted * columns.counted) as f32),
-            };
-            for channel in (0..pool.channels).step_by(E::Simd::LANES) {
-                let lanes = E::Simd::LANES.min(pool.channels - channel);
-                // SAFETY: `side` cuts rows and columns to the map, whose rows `check` accepted; `lanes` channels are
-                // left at each position of the map and of the output.
-                unsafe {
-                    let mut sum = E::Simd::splat(initial);
-                    for row in rows.first..rows.end {
-                        let line = input.add(from.start + (row - from.rows.start) * from.row_stride + channel);
-                        for column in columns.first..columns.end {
-                            let v = E::load_partial(line.add(column * from.pixel_stride), lanes);
-                            sum =
-                                if pool.pooling == Pooling::Max { E::Simd::max(sum, v) } else { E::Simd::add(sum, v) };
+        let PoolRows { pool, from, input, to, output } = self;
+        let [kernel_rows, kernel_columns] = pool.window.kernel;
+        for y in to.rows.clone() {
+            let rows = pool.side(0, y, from.size[0]);
+            for x in 0..to.size[1] {
+                let columns = pool.side(1, x, from.size[1]);
+                let inside = (rows.end - rows.first.min(rows.end)) * (columns.end - columns.first.min(columns.end));
+                let is_cut = inside < kernel_rows * kernel_columns;
+                let (initial, factor) = match pool.pooling {
+                    Pooling::Max if is_cut && pool.zeros => (0.0, 1.0),
+                    Pooling::Max => (f32::NEG_INFINITY, 1.0),
+                    Pooling::Avg | Pooling::AvgWithPad => (0.0, 1.0 / (rows.counted * columns.counted) as f32),
+                };
+                for channel in (0..pool.channels).step_by(M::Simd::LANES) {
+                    let lanes = M::Simd::LANES.min(pool.channels - channel);
+                    // SAFETY: the caller of `ElementsKernel::run` checked the instruction set; `side` cuts rows and
+                    // columns to the map, whose rows `check` accepted; `lanes` channels are left at each position of
+                    // the map and of the output.
+                    unsafe {
+                        let mut sum = M::Simd::splat(initial);
+                        for row in rows.first..rows.end {
+                            let line = input.add(from.start + (row - from.rows.start) * from.row_stride + channel);
+                            for column in columns.first..columns.end {
+                                let v = M::load_partial(line.add(column * from.pixel_stride), lanes);
+                                sum = if pool.pooling == Pooling::Max {
+                                    M::Simd::max(sum, v)
+                                } else {
+                                    M::Simd::add(sum, v)
+                                };
+                            }
                         }
+                        if pool.pooling != Pooling::Max {
+                            sum = M::Simd::mul_add(sum, M::Simd::splat(factor), M::Simd::splat(0.0));
+                        }
+                        let line = output.add(to.start + (y - to.rows.start) * to.row_stride + channel);
+                        M::store_partial(line.add(x * to.pixel_stride), lanes, sum);
                     }
-                    if pool.pooling != Pooling::Max {
-                        sum = E::Simd::mul_add(sum, E::Simd::splat(factor), E::Simd::splat(0.0));
-                    }
-                    let line = output.add(to.start + (y - to.rows.start) * to.row_stride + channel);
-                    E::store_partial(line.add(x * to.pixel_stride), lanes, sum);
                 }
             }
         }

@@ -88,35 +88,26 @@ impl Bf16DirectConv {
 type RunArgs<'a> = matmul::RunArgs<'a, Bf16DirectConv, bf16>;
 
 impl Bf16Kernel for ComputeRange<'_, Bf16DirectConv, bf16> {
+    /// Computes block after block of positions; in a block, panel after panel of filters; in a panel, tile after tile.
     #[inline(always)]
     unsafe fn run<B: Bf16Simd>(self) {
-        // SAFETY: the caller of `Bf16Kernel::run` checked the instruction set, and the arguments are as `ComputeRange`
-        // demands.
-        unsafe { compute_range::<B>(self.args, self.range) }
-    }
-}
-
-/// Computes block after block of positions; in a block, panel after panel of filters; in a panel, tile after tile.
-///
-/// # Safety
-/// The CPU has the instruction set of `B`; the arguments are as [`ComputeRange`] demands.
-#[inline(always)]
-unsafe fn compute_range<B: Bf16Simd>(args: &RunArgs, GemmRange { positions, filters }: GemmRange) {
-    let mut begin = positions.start;
-    while begin < positions.end {
-        let starts = &args.offsets.window_starts[begin..positions.end];
-        let end = begin + block_positions(starts, B::Simd::TILE_ROWS, size_of::<bf16>());
-        for first in filters.clone().step_by(2 * B::Simd::LANES) {
-            let mut at = begin;
-            while at < end {
-                let n = B::Simd::TILE_ROWS.min(end - at);
-                // SAFETY: the CPU has the instruction set, by this function's contract; `n` positions from `at` on
-                // belong to the range, and `first` is the first filter of one of its panels.
-                unsafe { tile::<B>(args, first, at, n) };
-                at += n;
+        let Self { args, range: GemmRange { positions, filters } } = self;
+        let mut begin = positions.start;
+        while begin < positions.end {
+            let starts = &args.offsets.window_starts[begin..positions.end];
+            let end = begin + block_positions(starts, B::Simd::TILE_ROWS, size_of::<bf16>());
+            for first in filters.clone().step_by(2 * B::Simd::LANES) {
+                let mut at = begin;
+                while at < end {
+                    let n = B::Simd::TILE_ROWS.min(end - at);
+                    // SAFETY: the caller of `Bf16Kernel::run` checked the instruction set; `n` positions from `at` on
+                    // belong to the range, and `first` is the first filter of one of its panels.
+                    unsafe { tile::<B>(args, first, at, n) };
+                    at += n;
+                }
             }
+            begin = end;
         }
-        begin = end;
     }
 }
 

@@ -111,35 +111,26 @@ struct ComputeRange<'a> {
 }
 
 impl Int8Kernel for ComputeRange<'_> {
+    /// Computes block after block of positions; in a block, panel after panel of filters; in a panel, tile after tile.
     #[inline(always)]
     unsafe fn run<B: Int8Simd>(self) {
-        // SAFETY: the caller of `Int8Kernel::run` checked the instruction set, and the arguments are as `ComputeRange`
-        // demands.
-        unsafe { compute_range::<B>(self.args, self.range) }
-    }
-}
-
-/// Computes block after block of positions; in a block, panel after panel of filters; in a panel, tile after tile.
-///
-/// # Safety
-/// The CPU has the instruction set of `B`; the arguments are as [`ComputeRange`] demands.
-#[inline(always)]
-unsafe fn compute_range<B: Int8Simd>(args: &RunArgs, GemmRange { positions, filters }: GemmRange) {
-    let mut begin = positions.start;
-    while begin < positions.end {
-        let starts = &args.offsets.window_starts[begin..positions.end];
-        let end = begin + block_positions(starts, B::TILE_ROWS, size_of::<u8>());
-        for first in filters.clone().step_by(2 * B::Simd::LANES) {
-            let mut at = begin;
-            while at < end {
-                let n = B::TILE_ROWS.min(end - at);
-                // SAFETY: the CPU has the instruction set, by this function's contract; `n` positions from `at` on
-                // belong to the range, and `first` is the first filter of one of its panels.
-                unsafe { tile::<B>(args, first, at, n) };
-                at += n;
+        let Self { args, range: GemmRange { positions, filters } } = self;
+        let mut begin = positions.start;
+        while begin < positions.end {
+            let starts = &args.offsets.window_starts[begin..positions.end];
+            let end = begin + block_positions(starts, B::TILE_ROWS, size_of::<u8>());
+            for first in filters.clone().step_by(2 * B::Simd::LANES) {
+                let mut at = begin;
+                while at < end {
+                    let n = B::TILE_ROWS.min(end - at);
+                    // SAFETY: the caller of `Int8Kernel::run` checked the instruction set; `n` positions from `at` on
+                    // belong to the range, and `first` is the first filter of one of its panels.
+                    unsafe { tile::<B>(args, first, at, n) };
+                    at += n;
+                }
             }
+            begin = end;
         }
-        begin = end;
     }
 }
 
