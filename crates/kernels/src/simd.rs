@@ -280,3 +280,19 @@ macro_rules! by_intrinsics {
     };
 }
 pub(crate) use by_intrinsics;
+
+/// Calls a micro-kernel that is generic over the rows and the vectors of its tile, for `n` rows, up to 14, and two
+/// vectors where `has_two` is true, else one.
+macro_rules! by_rows {
+    ($n:expr, $has_two:expr, $kernel:ident::<$simd:ident>$arguments:tt) => {
+        by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14; $n, $has_two, $kernel, $simd, $arguments)
+    };
+    ($($rows:literal)*; $n:expr, $has_two:expr, $kernel:ident, $simd:ident, $arguments:tt) => {
+        match ($n, $has_two) {
+            $(($rows, true) => $kernel::<$simd, $rows, 2> $arguments,
+              ($rows, false) => $kernel::<$simd, $rows, 1> $arguments,)*
+            _ => {}
+        }
+    };
+}
+pub(crate) use by_rows;

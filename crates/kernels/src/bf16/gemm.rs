@@ -9,7 +9,7 @@ use super::{Bf16Isa, bf16, rounded};
 use crate::Activation;
 use crate::matmul::{self, Columns, ComputeRange, GemmOffsets, RunSizes, block_positions, run_ranges};
 use crate::parallel::GemmRange;
-use crate::simd::Simd;
+use crate::simd::{Simd, by_rows};
 
 /// A direct convolution over bf16 with its weights packed for the vectors of a [`Bf16Isa`].
 #[derive(Clone, Debug)]
@@ -118,17 +118,8 @@ impl Bf16Kernel for ComputeRange<'_, Bf16DirectConv, bf16> {
 #[inline(always)]
 unsafe fn tile<B: Bf16Simd>(args: &RunArgs, first: usize, at: usize, n: usize) {
     let has_two = args.conv.filters - first > B::Simd::LANES;
-    macro_rules! by_rows {
-        ($($n:literal)*) => {
-            match (n, has_two) {
-                $(($n, true) => micro_kernel::<B, $n, 2>(args, first, at),
-                  ($n, false) => micro_kernel::<B, $n, 1>(args, first, at),)*
-                _ => {}
-            }
-        };
-    }
     // SAFETY: the contract of this function is that of the micro-kernel for `n` rows, and the literal is `n`.
-    unsafe { by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+    unsafe { by_rows!(n, has_two, micro_kernel::<B>(args, first, at)) }
 }
 
 /// The micro-kernel: `M` positions from `at` on × `N` vectors of filters from `first` on, with all sums in registers.

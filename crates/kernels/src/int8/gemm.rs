@@ -9,7 +9,7 @@ use crate::aligned::Aligned;
 use crate::matmul::{GemmOffsets, SliceLens, block_positions};
 use crate::parallel::{self, GemmRange};
 use crate::residual::Residual;
-use crate::simd::Simd;
+use crate::simd::{Simd, by_rows};
 
 /// A direct convolution over bytes with its weights packed for an [`Int8Isa`].
 #[derive(Clone, Debug)]
@@ -141,17 +141,8 @@ impl Int8Kernel for ComputeRange<'_> {
 #[inline(always)]
 unsafe fn tile<B: Int8Simd>(args: &RunArgs, first: usize, at: usize, n: usize) {
     let has_two = args.conv.filters - first > B::Simd::LANES;
-    macro_rules! by_rows {
-        ($($n:literal)*) => {
-            match (n, has_two) {
-                $(($n, true) => micro_kernel::<B, $n, 2>(args, first, at),
-                  ($n, false) => micro_kernel::<B, $n, 1>(args, first, at),)*
-                _ => {}
-            }
-        };
-    }
     // SAFETY: the contract of this function is that of the micro-kernel for `n` rows, and the literal is `n`.
-    unsafe { by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+    unsafe { by_rows!(n, has_two, micro_kernel::<B>(args, first, at)) }
 }
 
 /// The micro-kernel: `M` positions from `at` on × `N` vectors of filters from `first` on, with all sums in registers.

@@ -1,6 +1,6 @@
 //! The matrix products of a block of tiles: at each point of the transform, tiles × channels times channels × filters.
 
-use super::super::simd::Simd;
+use super::super::simd::{Simd, by_rows};
 use std::ops::Range;
 
 /// Tiles that go through the three phases together, and how their transforms lie in the scratch, in elements.
@@ -75,17 +75,8 @@ struct TileGroup {
 /// The same as for [`micro_kernel`] with `M` = `n`.
 #[inline(always)]
 unsafe fn multiply_group<S: Simd>(group: &TileGroup, n: usize, has_two: bool) {
-    macro_rules! by_rows {
-        ($($n:literal)*) => {
-            match (n, has_two) {
-                $(($n, true) => micro_kernel::<S, $n, 2>(group),
-                  ($n, false) => micro_kernel::<S, $n, 1>(group),)*
-                _ => {}
-            }
-        };
-    }
     // SAFETY: the contract of this function is that of the micro-kernel for `n` rows, and the literal is `n`.
-    unsafe { by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+    unsafe { by_rows!(n, has_two, micro_kernel::<S>(group)) }
 }
 
 /// The micro-kernel: `M` tiles × `N` vectors of filters, with all sums in registers. It has plain loops and no
