@@ -12,7 +12,7 @@ mod gemm;
 mod pairs;
 mod slices;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use format::TileFormat;
 pub use gemm::{AmxConv, ConvShape};

@@ -21,7 +21,7 @@ fn dot_32(sum: f32, x: &[bf16], w: &[bf16]) -> f32 {
 }
 
 /// A format with the definition of its sums.
-trait Defined: TileFormat<Value: Into<f32> + std::fmt::Debug + PartialEq> {
+pub(crate) trait Defined: TileFormat<Value: Into<f32> + std::fmt::Debug + PartialEq> {
     fn value(v: f32) -> Self::Value;
     /// Returns the sum of a window and a filter, plus the bias.
     fn sum(x: &[Self::Value], w: &[f32], bias: f32) -> f32;

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::{Bf16Conv, Bf16Isa, bf16, narrow, rounded, widen};
 use crate::Activation;
+#[cfg(target_arch = "x86_64")]
+use crate::amx::{self, tests::Defined};
 use crate::matmul::GemmOffsets;
 use crate::peak::noise as values;
 use crate::residual::Residual;
@@ -17,17 +19,6 @@ fn by_pairs(x: &[bf16], w: &[f32], depth: usize, bias: f32) -> f32 {
     pairs.flat_map(|(x, w)| x.iter().zip(w).rev()).fold(bias, |sum, (x, w)| sum + x.to_f32() * rounded(*w).to_f32())
 }
 
-/// Returns the same sum in the order of AMX: of 32 values the products at even places, those at odd places, then both
-/// sums.
-fn by_amx(x: &[bf16], w: &[f32], _: usize, bias: f32) -> f32 {
-    let every_other = |x: &[bf16], w: &[f32], first: usize| {
-        let products = x.iter().zip(w).skip(first).step_by(2).map(|(x, w)| x.to_f32() * rounded(*w).to_f32());
-        products.fold(0.0, |sum: f32, product| sum + product)
-    };
-    let steps = x.chunks(32).zip(w.chunks(32)).map(|(x, w)| every_other(x, w, 0) + every_other(x, w, 1));
-    steps.fold(0.0, |sum: f32, step| sum + step) + bias
-}
-
 /// The definition, a window at a time.
 fn reference(
     isa: Bf16Isa,
@@ -37,9 +28,9 @@ fn reference(
     offsets: &GemmOffsets,
     input: &[bf16],
 ) -> Vec<Vec<f32>> {
-    let sum = match isa {
+    let sum: fn(&[bf16], &[f32], usize, f32) -> f32 = match isa {
         #[cfg(target_arch = "x86_64")]
-        Bf16Isa::Amx => by_amx,
+        Bf16Isa::Amx => |x, w, _, bias| amx::Bf16Pairs::sum(x, w, bias),
         _ => by_pairs,
     };
     let window = |start: u32| {
