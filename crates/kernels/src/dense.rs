@@ -7,7 +7,7 @@
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::simd::{Isa, Simd, SimdKernel};
+use super::simd::{Isa, MOST_LANES, Simd, SimdKernel};
 use crate::{Activation, activation, clamp_bounds};
 
 /// Rows of weights (outputs) that are computed together.
@@ -16,8 +16,6 @@ const ROWS: usize = 4;
 const PICTURES: usize = 4;
 /// Vectors that are summed before their sum is added to those of the other runs.
 const RUN: usize = 32;
-/// Lanes of the widest vector.
-const MOST_LANES: usize = 16;
 
 /// The sums of a block, by picture and row.
 type BlockSums = [[f32; ROWS]; PICTURES];

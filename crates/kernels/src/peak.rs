@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use super::simd::{Isa, Simd, SimdKernel};
+use super::simd::{Isa, MOST_LANES, Simd, SimdKernel};
 
 /// Independent sums: more than a CPU has multiply-adds in flight, and no more than it has registers.
 const SUMS: usize = if cfg!(target_arch = "aarch64") { 24 } else { 12 };
@@ -61,7 +61,7 @@ impl SimdKernel for MultiplyAdds {
             for i in 0..SUMS {
                 total = S::add(total, sums[i]);
             }
-            let mut lanes = [0.0f32; 16];
+            let mut lanes = [0.0f32; MOST_LANES];
             S::store_partial(lanes.as_mut_ptr(), S::LANES, total);
             lanes.iter().sum()
         }

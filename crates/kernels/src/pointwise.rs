@@ -4,7 +4,7 @@ use super::activation::Function;
 use super::bf16::{Bf16Isa, bf16};
 use super::elements::{Element, ElementsKernel, MapElements};
 use super::parallel::{self, split};
-use super::simd::{Isa, Simd};
+use super::simd::{Isa, MOST_LANES, Simd, total};
 use crate::{Activation, clamp_bounds};
 
 /// A layer; `x` is its input, `y` its output.
@@ -222,8 +222,7 @@ impl<E: Element> Positions<'_, E> {
     /// The CPU has the instruction set; `channels` values can be read at `x`.
     #[inline(always)]
     unsafe fn sum<M: MapElements<Element = E>>(&self, x: *const E, of: impl Fn(V<M>, usize) -> V<M>) -> f32 {
-        // SAFETY: by this function's contract: `lanes` values are left from `at` on; no vector has more lanes than the
-        // array.
+        // SAFETY: by this function's contract: `lanes` values are left from `at` on.
         unsafe {
             let mut sums = [M::Simd::splat(0.0); 2];
             let mut at = 0;
@@ -237,20 +236,10 @@ impl<E: Element> Positions<'_, E> {
                 sums[0] = M::Simd::add(sums[0], of(M::load_partial(x.add(at), lanes), lanes));
                 at += lanes;
             }
-            let mut lanes = [0.0f32; MOST_LANES];
-            M::Simd::store(lanes.as_mut_ptr(), M::Simd::add(sums[0], sums[1]));
-            for half in [8, 4, 2, 1] {
-                for i in 0..half {
-                    lanes[i] += lanes[i + half];
-                }
-            }
-            lanes[0]
+            total::<M::Simd>(M::Simd::add(sums[0], sums[1]))
         }
     }
 }
-
-/// Lanes of the widest vector.
-const MOST_LANES: usize = 16;
 
 /// Returns the first lanes of `v`, then zeros.
 ///

@@ -129,6 +129,26 @@ pub(crate) fn prefetch_output<S: Simd, const N: usize, const H: usize>(at: *cons
     S::prefetch_l1(at.wrapping_add(N * S::LANES + H * S::LANES / 2 - 1));
 }
 
+/// Lanes of the widest vector.
+pub(crate) const MOST_LANES: usize = 16;
+
+/// Returns the sum of the lanes.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`.
+#[inline(always)]
+pub(crate) unsafe fn total<S: Simd>(v: S::Vector) -> f32 {
+    let mut lanes = [0.0f32; MOST_LANES];
+    // SAFETY: no vector has more lanes than the array.
+    unsafe { S::store(lanes.as_mut_ptr(), v) };
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+    }
+    lanes[0]
+}
+
 /// A computation written once for every vector type, with its arguments; see [`Isa::run`].
 pub(crate) trait SimdKernel {
     type Output;

@@ -8,7 +8,7 @@ use crate::aligned::LINE;
 use crate::elements::{Element, ElementsKernel, MapElements};
 use crate::matmul::{BlockProduct, Columns, Panel, TileRows};
 use crate::parallel::split;
-use crate::simd::{Simd, SimdKernel};
+use crate::simd::{MOST_LANES, Simd, SimdKernel, total};
 
 /// A thread's pieces of the scratch, as [`Attention::parts`] lists them.
 #[derive(Clone, Copy)]
@@ -157,23 +157,6 @@ impl<E: Element> Head<'_, E> {
     }
 }
 
-/// Returns the sum of the lanes.
-///
-/// # Safety
-/// The CPU has the instruction set of `S`.
-#[inline(always)]
-unsafe fn total<S: Simd>(v: S::Vector) -> f32 {
-    let mut lanes = [0.0f32; LINE];
-    // SAFETY: no vector has more lanes than the array.
-    unsafe { S::store(lanes.as_mut_ptr(), v) };
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
-    }
-    lanes[0]
-}
-
 /// Packs the keys of a head, transposed, and its values. The head is as [`compute_blocks`] demands.
 struct PackKeys<'a, E: Element>(Head<'a, E>);
 
@@ -289,7 +272,7 @@ impl SimdKernel for Softmax {
                 for j in (0..self.keys).step_by(S::LANES) {
                     most = S::max(most, S::load(row.add(j)));
                 }
-                let mut lanes = [f32::NEG_INFINITY; LINE];
+                let mut lanes = [f32::NEG_INFINITY; MOST_LANES];
                 S::store(lanes.as_mut_ptr(), most);
                 let most = S::splat(lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max));
                 let mut sum = S::splat(0.0);

@@ -2,7 +2,7 @@
 //! of [`Simd`].
 
 use super::{bf16, rounded};
-use crate::simd::{Portable, Simd};
+use crate::simd::{MOST_LANES, Portable, Simd};
 
 /// Multiplies pairs of bf16 and adds the products to sums of f32, one lane for each pair.
 pub(crate) trait Bf16Simd: Copy {
@@ -44,9 +44,6 @@ pub(crate) trait Bf16Simd: Copy {
         }
     }
 }
-
-/// The lanes of the longest vectors.
-const MOST_LANES: usize = 16;
 
 /// The vector of f32 that holds the sums.
 pub(crate) type SumVector<B> = <<B as Bf16Simd>::Simd as Simd>::Vector;
