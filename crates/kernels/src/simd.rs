@@ -16,7 +16,7 @@ mod x86;
 pub(crate) use neon::Neon;
 pub(crate) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512};
+pub(crate) use x86::{Avx2, Avx512, first_of_16};
 
 /// Vectors of [`LANES`](Self::LANES) f32 of one instruction set.
 pub(crate) trait Simd: Copy {

@@ -1,7 +1,7 @@
 //! x86-64: AVX512-VNNI, AVX-VNNI, and AVX2 without either.
 
 use super::simd::{Int8Kernel, Int8Simd};
-use crate::simd::{Avx2, Avx512, by_intrinsics};
+use crate::simd::{Avx2, Avx512, by_intrinsics, first_of_16};
 use std::arch::x86_64::*;
 
 /// Whether the CPU has AVX512-VNNI and the vectors that it works on.
@@ -42,12 +42,6 @@ pub(super) unsafe fn run_avx2<K: Int8Kernel>(kernel: K) {
 /// AVX512-VNNI.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512VnniBytes;
-
-/// Returns the mask of the first `n` of 16 lanes.
-#[inline(always)]
-fn first_of_16(n: usize) -> __mmask16 {
-    (((1u32 << n) - 1) & 0xffff) as __mmask16
-}
 
 /// Within each quarter of a vector the bytes 0, 4, 8 and 12, then 1, 5, 9 and 13, and so on: groups of four bytes from
 /// each of four positions become groups of one byte from each.
