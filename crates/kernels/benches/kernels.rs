@@ -176,7 +176,7 @@ fn depthwise_convolution(layer: &Layer, isa: Isa, tell: Tell) {
     let Layer { name, size, channels, kernel, stride, .. } = *layer;
     let side = (size - 1) * stride + kernel;
     let (input, mut output) = (noise(side * side * channels, 1), vec![0.0; size * size * channels]);
-    let conv = DepthwiseConv::new(isa, &noise(channels * kernel * kernel, 1), &noise(channels, 1), [kernel; 2]);
+    let conv = DepthwiseConv::new(&noise(channels * kernel * kernel, 1), &noise(channels, 1), [kernel; 2]);
     let layout = DepthwiseLayout {
         input_start: 0,
         input_row_stride: side * channels,
@@ -187,7 +187,7 @@ fn depthwise_convolution(layer: &Layer, isa: Isa, tell: Tell) {
         output_size: [size; 2],
     };
     let macs = size * size * channels * kernel * kernel;
-    tell(name, "depthwise", macs, &mut || conv.run(1, &layout, &input, None, &mut output));
+    tell(name, "depthwise", macs, &mut || conv.run(isa, 1, &layout, &input, None, &mut output));
     let levels: Vec<u8> = input.iter().map(|&v| (128.0 + 127.0 * v) as u8).collect();
     let (weight, mut bytes) = (small(&noise(channels * kernel * kernel, 1)), vec![0; output.len()]);
     for isa in Int8Isa::available().into_iter().filter(|isa| isa.is_native()) {

@@ -6,19 +6,12 @@
 //! the denormal number 10⁻⁴⁴. The coefficients were fitted in f64 by iteratively reweighted least squares, which
 //! approaches the smallest maximal error (Lawson's method), and rounded to f32.
 
-use super::bf16::{Bf16Isa, bf16};
 use super::elements::{Element, ElementsKernel, MapElements};
 use super::simd::{Isa, Simd};
 use crate::Activation;
 
-/// Applies `activation` to each of `values`.
-pub fn run(isa: Isa, activation: Activation, values: &mut [f32]) {
-    // SAFETY: the pointer and the length are those of a slice that is borrowed mutably.
-    unsafe { Function { isa, activation }.apply(values.as_mut_ptr(), &[0], values.len()) }
-}
-
-/// The same over bf16, with the vectors of `isa`: values are widened to f32, and the results rounded.
-pub fn run_bf16(isa: Bf16Isa, activation: Activation, values: &mut [bf16]) {
+/// Applies `activation` to each of `values`, with the vectors of `isa`.
+pub fn run<E: Element>(isa: E::Isa, activation: Activation, values: &mut [E]) {
     // SAFETY: the pointer and the length are those of a slice that is borrowed mutably.
     unsafe { Function { isa, activation }.apply(values.as_mut_ptr(), &[0], values.len()) }
 }
@@ -222,6 +215,7 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::Vector) -> S::Vector {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::bf16::{Bf16Isa, bf16};
 
     /// The definition; the values beside `GELU` are those of Python's `math.erf`.
     pub(crate) fn definition(activation: Activation, x: f64) -> f64 {
@@ -298,7 +292,7 @@ pub(crate) mod tests {
         let halves: Vec<bf16> = (-40..41).map(|i| bf16::from_f32(i as f32 / 5.0)).collect();
         for (unit, activation) in Bf16Isa::available().into_iter().flat_map(|unit| Activation::ALL.map(|a| (unit, a))) {
             let (mut found, mut wide) = (halves.clone(), halves.iter().map(|v| v.to_f32()).collect::<Vec<_>>());
-            run_bf16(unit, activation, &mut found);
+            run(unit, activation, &mut found);
             run(unit.isa(), activation, &mut wide);
             let expected = wide.iter().map(|&v| bf16::from_f32(v));
             assert!(found.iter().map(|v| v.to_bits()).eq(expected.map(|v| v.to_bits())), "{unit:?} {activation:?}");

@@ -11,17 +11,14 @@ use std::ops::Range;
 
 use self::kernel::convolve_rows;
 use super::activation::Function;
-use super::bf16::{Bf16Isa, bf16};
 use super::elements::{Element, ElementsKernel, MapElements};
 use super::parallel;
-use super::simd::Isa;
 use crate::layer::reach;
 use crate::{Activation, clamp_bounds};
 
 /// A depthwise convolution with its packed weights.
 #[derive(Clone, Debug)]
 pub struct DepthwiseConv {
-    isa: Isa,
     kernel: [usize; 2],
     /// Rows and columns of the input from one value of the kernel to the next.
     dilation: [usize; 2],
@@ -51,10 +48,10 @@ pub struct DepthwiseLayout {
 
 impl DepthwiseConv {
     /// Packs weights `(channels, kernel rows, kernel columns)`, row-major.
-    pub fn new(isa: Isa, weight: &[f32], bias: &[f32], kernel: [usize; 2]) -> Self {
+    pub fn new(weight: &[f32], bias: &[f32], kernel: [usize; 2]) -> Self {
         let (channels, taps) = (bias.len(), kernel[0] * kernel[1]);
         let weights = (0..taps).flat_map(|tap| (0..channels).map(move |c| weight[c * taps + tap])).collect();
-        Self { isa, kernel, dilation: [1, 1], channels, weights, bias: bias.to_vec() }
+        Self { kernel, dilation: [1, 1], channels, weights, bias: bias.to_vec() }
     }
 
     /// Sets the dilation: the rows and the columns of the input from one value of the kernel to the next.
@@ -62,37 +59,12 @@ impl DepthwiseConv {
         Self { dilation, ..self }
     }
 
-    /// Computes `output = activation(bias + Σ weight · input)` at every position, by `threads` threads of the pool that
-    /// it is called on.
+    /// Computes `output = activation(bias + Σ weight · input)` at every position with the vectors of `isa`, by
+    /// `threads` threads of the pool that it is called on.
     ///
     /// Panics when a window or an output lies outside its slice, or when output rows overlap that several threads would
     /// write.
-    pub fn run(
-        &self,
-        threads: usize,
-        layout: &DepthwiseLayout,
-        input: &[f32],
-        activation: Option<Activation>,
-        output: &mut [f32],
-    ) {
-        self.run_rows(self.isa, threads, layout, input, activation, output);
-    }
-
-    /// The same over bf16, with the vectors of `isa`: values are widened to f32, and the results rounded.
-    pub fn run_bf16(
-        &self,
-        isa: Bf16Isa,
-        threads: usize,
-        layout: &DepthwiseLayout,
-        input: &[bf16],
-        activation: Option<Activation>,
-        output: &mut [bf16],
-    ) {
-        self.run_rows(isa, threads, layout, input, activation, output);
-    }
-
-    /// Checks the layout and computes the rows of each thread.
-    fn run_rows<E: Element + Sync>(
+    pub fn run<E: Element>(
         &self,
         isa: E::Isa,
         threads: usize,
@@ -166,7 +138,7 @@ struct RunArgs<'a, E: Element> {
 
 // SAFETY: the threads only read through `input`, and each of them writes rows of the output that no other thread
 // accesses.
-unsafe impl<E: Element + Sync> Sync for RunArgs<'_, E> {}
+unsafe impl<E: Element> Sync for RunArgs<'_, E> {}
 
 /// Computes the rows of `layout`, whose windows and outputs must lie in the memory behind the pointers; nobody else may
 /// access these outputs.

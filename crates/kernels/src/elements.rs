@@ -1,6 +1,8 @@
 //! Maps of f32, of bf16 or of bytes for kernels that compute in f32: an element is widened when it is loaded and
 //! rounded when it is stored.
 
+#![allow(private_bounds, reason = "`Element` is public, but only this crate has kernels and can implement it")]
+
 use std::marker::PhantomData;
 
 use half::bf16;
@@ -11,8 +13,9 @@ use super::int8::Int8Isa;
 use super::int8::simd::{Int8Kernel, Int8Simd};
 use super::simd::{Isa, Simd, SimdKernel};
 
-/// A number format of maps.
-pub(crate) trait Element: Copy {
+/// A number format of maps: f32, bf16, or bytes, which are 8-bit integers. Values are widened to f32, and results are
+/// rounded.
+pub trait Element: Copy + Sync {
     /// The instructions by which kernels over such maps compute.
     type Isa: Copy + Send + Sync;
 

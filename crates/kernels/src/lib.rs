@@ -88,6 +88,7 @@ pub mod simd;
 mod tests;
 pub mod winograd;
 
+pub use elements::Element;
 pub use layer::{Activation, Pad, Pooling, Window};
 pub use residual::Residual;
 

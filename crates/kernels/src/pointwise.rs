@@ -1,10 +1,9 @@
 //! Layers that compute each position of a map by itself: sums, scales by channel, gates and layer norm.
 
 use super::activation::Function;
-use super::bf16::{Bf16Isa, bf16};
 use super::elements::{Element, ElementsKernel, MapElements};
 use super::parallel::{self, split};
-use super::simd::{Isa, MOST_LANES, Simd, total};
+use super::simd::{MOST_LANES, Simd, total};
 use crate::{Activation, clamp_bounds};
 
 /// A layer; `x` is its input, `y` its output.
@@ -20,7 +19,7 @@ pub enum Pointwise<'a, E> {
     LayerNorm { eps: f32, weight: &'a [f32], bias: &'a [f32] },
 }
 
-impl<E> Pointwise<'_, E> {
+impl<E: Element> Pointwise<'_, E> {
     /// Returns the channels of a position; 1 where the layer treats all channels alike.
     fn channels(&self) -> usize {
         match self {
@@ -31,15 +30,29 @@ impl<E> Pointwise<'_, E> {
         }
     }
 
+    /// Computes contiguous positions with the vectors of `isa`, by at most `threads` threads of the pool that it is
+    /// called on.
+    ///
+    /// Panics when these are not whole positions, or not as many in `x` as in `y`.
+    pub fn run(&self, isa: E::Isa, threads: usize, x: &[E], y: &mut [E]) {
+        assert!(x.len() == y.len(), "as many inputs as outputs");
+        // SAFETY: both slices have `y.len()` values, and `y` is borrowed mutably.
+        unsafe { self.run_at(isa, threads, x.as_ptr(), y.as_mut_ptr(), y.len()) }
+    }
+
+    /// The same in place.
+    pub fn run_in_place(&self, isa: E::Isa, threads: usize, y: &mut [E]) {
+        let (at, len) = (y.as_mut_ptr(), y.len());
+        // SAFETY: the slice has `len` values and is borrowed mutably.
+        unsafe { self.run_at(isa, threads, at, at, len) }
+    }
+
     /// Computes contiguous positions, with up to `threads` threads of the current pool, but no more than one for every
     /// [`ENOUGH`] values.
     ///
     /// # Safety
     /// `len` values can be read at `x` and at `y`, and nobody else accesses those at `y`.
-    unsafe fn run_at(&self, isa: E::Isa, threads: usize, x: *const E, y: *mut E, len: usize)
-    where
-        E: Element,
-    {
+    unsafe fn run_at(&self, isa: E::Isa, threads: usize, x: *const E, y: *mut E, len: usize) {
         let channels = self.channels();
         assert!(len == 0 || (channels > 0 && len.is_multiple_of(channels)), "the values are not whole positions");
         let positions = len.checked_div(channels).unwrap_or(0);
@@ -82,40 +95,6 @@ struct RunArgs<'a, E: Element> {
 
 // SAFETY: each thread reads and writes positions of its own alone.
 unsafe impl<E: Element> Sync for RunArgs<'_, E> {}
-
-impl Pointwise<'_, f32> {
-    /// Computes contiguous positions, by at most `threads` threads of the pool that it is called on.
-    ///
-    /// Panics when these are not whole positions, or not as many in `x` as in `y`.
-    pub fn run(&self, isa: Isa, threads: usize, x: &[f32], y: &mut [f32]) {
-        assert!(x.len() == y.len(), "as many inputs as outputs");
-        // SAFETY: both slices have `y.len()` values, and `y` is borrowed mutably.
-        unsafe { self.run_at(isa, threads, x.as_ptr(), y.as_mut_ptr(), y.len()) }
-    }
-
-    /// The same in place.
-    pub fn run_in_place(&self, isa: Isa, threads: usize, y: &mut [f32]) {
-        let (at, len) = (y.as_mut_ptr(), y.len());
-        // SAFETY: the slice has `len` values and is borrowed mutably.
-        unsafe { self.run_at(isa, threads, at, at, len) }
-    }
-}
-
-impl Pointwise<'_, bf16> {
-    /// The same as [`Pointwise::run`] with the vectors of `isa`: values are widened to f32, and the results rounded.
-    pub fn run_bf16(&self, isa: Bf16Isa, threads: usize, x: &[bf16], y: &mut [bf16]) {
-        assert!(x.len() == y.len(), "as many inputs as outputs");
-        // SAFETY: both slices have `y.len()` values, and `y` is borrowed mutably.
-        unsafe { self.run_at(isa, threads, x.as_ptr(), y.as_mut_ptr(), y.len()) }
-    }
-
-    /// The same in place.
-    pub fn run_bf16_in_place(&self, isa: Bf16Isa, threads: usize, y: &mut [bf16]) {
-        let (at, len) = (y.as_mut_ptr(), y.len());
-        // SAFETY: the slice has `len` values and is borrowed mutably.
-        unsafe { self.run_at(isa, threads, at, at, len) }
-    }
-}
 
 /// The positions of a run: `channels` values for each of them can be read at `x` and `y`, which may be the same memory,
 /// and be written at `y`, which nobody else accesses.
@@ -261,7 +240,9 @@ unsafe fn first_lanes<M: MapElements>(v: V<M>, lanes: usize) -> V<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bf16::{Bf16Isa, bf16};
     use crate::peak::noise;
+    use crate::simd::Isa;
     use proptest::prelude::*;
 
     /// The definition of a layer at one position, in f64.
@@ -341,7 +322,7 @@ mod tests {
                     }
                 };
                 let (mut found, mut expected) = (hy.clone(), wy.clone());
-                half.run_bf16(unit, 1, &hx, &mut found);
+                half.run(unit, 1, &hx, &mut found);
                 wide.run(unit.isa(), 1, &wx, &mut expected);
                 let bits = |values: &[bf16]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
                 prop_assert_eq!(bits(&found), bits(&halves(&expected)), "{:?}", unit);

@@ -3,16 +3,13 @@
 
 use std::ops::Range;
 
-use super::bf16::{Bf16Isa, bf16};
 use super::elements::{Element, ElementsKernel, MapElements};
-use super::int8::Int8Isa;
-use super::simd::{Isa, Simd};
+use super::simd::Simd;
 use crate::{Pooling, Window};
 
 /// A pooling layer.
 #[derive(Clone, Copy, Debug)]
 pub struct Pool {
-    pub isa: Isa,
     pub pooling: Pooling,
     pub window: Window,
     /// Whether the zeros of the padding count in a maximum.
@@ -60,17 +57,10 @@ impl Mean<'_> {
     ///
     /// Panics when the rows are not in memory, when there are no positions, or when the output does not have a value
     /// for each channel.
-    pub fn run(&self, isa: Isa, input: &[f32], output: &mut [f32]) {
+    pub fn run<E: Element>(&self, isa: E::Isa, input: &[E], output: &mut [E]) {
         self.check(input.len(), output.len());
         // SAFETY: `check` asserted that the positions lie within the input, and the output has all channels.
-        unsafe { f32::run(isa, MeanOf { mean: self, input: input.as_ptr(), output: output.as_mut_ptr() }) }
-    }
-
-    /// The same over bf16; sums are f32.
-    pub fn run_bf16(&self, isa: Bf16Isa, input: &[bf16], output: &mut [bf16]) {
-        self.check(input.len(), output.len());
-        // SAFETY: `check` asserted that the positions lie within the input, and the output has all channels.
-        unsafe { bf16::run(isa, MeanOf { mean: self, input: input.as_ptr(), output: output.as_mut_ptr() }) }
+        unsafe { E::run(isa, MeanOf { mean: self, input: input.as_ptr(), output: output.as_mut_ptr() }) }
     }
 
     fn check(&self, input_len: usize, output_len: usize) {
@@ -154,30 +144,14 @@ struct WindowSide {
 }
 
 impl Pool {
-    /// Pools the map `from` of `input` into the rows of the map `to` of `output`.
+    /// Pools the map `from` of `input` into the rows of the map `to` of `output`, with the vectors of `isa`.
     ///
     /// Panics when a row that is read or written is not in memory or lies outside its slice.
-    pub fn run(&self, from: &PoolMap, input: &[f32], to: &PoolMap, output: &mut [f32]) {
+    pub fn run<E: Element>(&self, isa: E::Isa, from: &PoolMap, input: &[E], to: &PoolMap, output: &mut [E]) {
         self.check(from, input.len(), to, output.len());
         let maps = PoolRows { pool: self, from, input: input.as_ptr(), to, output: output.as_mut_ptr() };
         // SAFETY: `check` asserted that the rows lie within their slices; the output is borrowed mutably.
-        unsafe { f32::run(self.isa, maps) }
-    }
-
-    /// The same over bf16, with the vectors of `isa`: values are widened to f32, and the results rounded.
-    pub fn run_bf16(&self, isa: Bf16Isa, from: &PoolMap, input: &[bf16], to: &PoolMap, output: &mut [bf16]) {
-        self.check(from, input.len(), to, output.len());
-        let maps = PoolRows { pool: self, from, input: input.as_ptr(), to, output: output.as_mut_ptr() };
-        // SAFETY: `check` asserted that the rows lie within their slices; the output is borrowed mutably.
-        unsafe { bf16::run(isa, maps) }
-    }
-
-    /// The same over bytes, with the vectors of `isa`: a mean is rounded.
-    pub fn run_int8(&self, isa: Int8Isa, from: &PoolMap, input: &[u8], to: &PoolMap, output: &mut [u8]) {
-        self.check(from, input.len(), to, output.len());
-        let maps = PoolRows { pool: self, from, input: input.as_ptr(), to, output: output.as_mut_ptr() };
-        // SAFETY: `check` asserted that the rows lie within their slices; the output is borrowed mutably.
-        unsafe { u8::run(isa, maps) }
+        unsafe { E::run(isa, maps) }
     }
 
     /// Panics when a row that is read or written is not in memory or lies outside its slice.

@@ -174,22 +174,21 @@ proptest! {
             output_size: output,
         };
         let (halves, wide) = halved(&input);
+        let conv = DepthwiseConv::new(&weight, &bias, kernel).dilated(dilation);
         for isa in Bf16Isa::available() {
-            let conv = DepthwiseConv::new(isa.isa(), &weight, &bias, kernel).dilated(dilation);
             let mut expected = vec![UNTOUCHED; gap + (oh - 1) * out_row + (ow - 1) * pixel + channels];
             let mut found = halved(&expected).0;
             // Only clamps are compared: a clamped value is rounded once, but other activations are applied to rounded
             // values.
-            conv.run(1, &layout, &wide, activation(kind % 3), &mut expected);
-            conv.run_bf16(isa, threads, &layout, &halves, activation(kind % 3), &mut found);
+            conv.run(isa.isa(), 1, &layout, &wide, activation(kind % 3), &mut expected);
+            conv.run(isa, threads, &layout, &halves, activation(kind % 3), &mut found);
             prop_assert!(same(&halved(&expected).0, &found), "{isa:?}");
         }
         for isa in Isa::available() {
             let mut found = vec![UNTOUCHED; gap + (oh - 1) * out_row + (ow - 1) * pixel + channels];
-            let conv = DepthwiseConv::new(isa, &weight, &bias, kernel).dilated(dilation);
             let mut shared = found.clone();
-            conv.run(1, &layout, &input, activation(kind), &mut found);
-            conv.run(threads, &layout, &input, activation(kind), &mut shared);
+            conv.run(isa, 1, &layout, &input, activation(kind), &mut found);
+            conv.run(isa, threads, &layout, &input, activation(kind), &mut shared);
             prop_assert_eq!(&shared, &found, "{:?}: {} threads", isa, threads);
             for (y, x) in (0..oh).flat_map(|y| (0..ow).map(move |x| (y, x))) {
                 let at = gap + y * out_row + x * pixel;
@@ -254,19 +253,17 @@ proptest! {
         };
         let pooling = [Pooling::Max, Pooling::Max, Pooling::Avg, Pooling::AvgWithPad][kind];
         let (halves, wide) = halved(&input);
+        let pool = Pool { pooling, window: Window::new(kernel, stride, pad), zeros: kind == 1, channels };
         for isa in Bf16Isa::available() {
-            let window = Window::new(kernel, stride, pad);
-            let pool = Pool { isa: isa.isa(), pooling, window, zeros: kind == 1, channels };
             let mut expected = vec![UNTOUCHED; output[0] * output[1] * channels];
             let mut found = halved(&expected).0;
-            pool.run(&dense(size), &wide, &dense(output), &mut expected);
-            pool.run_bf16(isa, &dense(size), &halves, &dense(output), &mut found);
+            pool.run(isa.isa(), &dense(size), &wide, &dense(output), &mut expected);
+            pool.run(isa, &dense(size), &halves, &dense(output), &mut found);
             prop_assert!(same(&halved(&expected).0, &found), "{isa:?}");
         }
         for isa in Isa::available() {
-            let pool = Pool { isa, pooling, window: Window::new(kernel, stride, pad), zeros: kind == 1, channels };
             let mut found = vec![UNTOUCHED; output[0] * output[1] * channels];
-            pool.run(&dense(size), &input, &dense(output), &mut found);
+            pool.run(isa, &dense(size), &input, &dense(output), &mut found);
             for (i, &found) in found.iter().enumerate() {
                 let (y, x, c) = (i / channels / output[1], i / channels % output[1], i % channels);
                 let (top, left) = (y * stride[0], x * stride[1]);

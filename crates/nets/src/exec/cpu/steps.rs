@@ -250,7 +250,7 @@ fn one<'a>(
     match op {
         Op::Depthwise { packed, places, activation } => {
             let places = depthwise::DepthwiseLayout { output_size: [to.h, to.w], ..*places };
-            packed.run(threads, &places, values, *activation, output);
+            packed.run(isa, threads, &places, values, *activation, output);
         }
         Op::Scale { .. } | Op::LayerNorm { .. } | Op::Add { .. } | Op::Multiply { .. } => {
             pointwise(op, input, to, output, |layer, x, y| match x {
@@ -285,7 +285,7 @@ fn one<'a>(
         Op::Shuffle(groups) => shuffle(*groups, (from, values), to, output),
         Op::Concat(channels) => concat(channels, input, to, output),
         Op::Pool(pool) => {
-            pool.run(&grid(from, range.inputs[0]..from.h), values, &grid(to, range.rows.clone()), output);
+            pool.run(isa, &grid(from, range.inputs[0]..from.h), values, &grid(to, range.rows.clone()), output);
         }
         Op::AdaptiveAvgPool => cells(from, to, |mean, at| mean.run(isa, values, &mut output[at])),
         Op::ZeroPad(pad) => {

@@ -94,13 +94,13 @@ impl Network {
                 for p in pictures {
                     let (from, values) = input(0, p);
                     let (from, to) = (grid(from, range.inputs[0]..from.h), grid(to, range.rows.clone()));
-                    pool.run_bf16(unit, &from, values, &to, &mut output[out(p)..]);
+                    pool.run(unit, &from, values, &to, &mut output[out(p)..]);
                 }
             }
             Op::Depthwise { packed, places, activation } => {
                 let places = depthwise::DepthwiseLayout { output_size: [to.h, to.w], ..*places };
                 for p in pictures {
-                    packed.run_bf16(unit, threads, &places, input(0, p).1, *activation, &mut output[out(p)..]);
+                    packed.run(unit, threads, &places, input(0, p).1, *activation, &mut output[out(p)..]);
                 }
             }
             Op::Concat(channels) => {
@@ -111,7 +111,7 @@ impl Network {
             Op::AdaptiveAvgPool => {
                 for p in pictures {
                     let ((from, values), output) = (input(0, p), &mut output[out(p)..]);
-                    cells(from, to, |mean, at| mean.run_bf16(unit, values, &mut output[at]));
+                    cells(from, to, |mean, at| mean.run(unit, values, &mut output[at]));
                 }
             }
             Op::Attention { packed, queries: None } => {
@@ -127,8 +127,8 @@ impl Network {
             op if op.is_pointwise() => {
                 for p in pictures {
                     let run = |layer: &Pointwise<bf16>, x: Option<&[bf16]>, y: &mut [bf16]| match x {
-                        Some(x) => layer.run_bf16(unit, threads, x, y),
-                        None => layer.run_bf16_in_place(unit, threads, y),
+                        Some(x) => layer.run(unit, threads, x, y),
+                        None => layer.run_in_place(unit, threads, y),
                     };
                     pointwise(op, |i| input(i, p), to, &mut output[out(p)..], run);
                 }

@@ -154,7 +154,7 @@ impl Network {
                 for p in first..first + n {
                     let (from, values) = bytes(0, p);
                     let output = &mut output.as_bytes_mut()[to.base(p)..];
-                    pool.run_int8(unit, &grid(from, 0..from.h), values, &grid(to, 0..to.h), output);
+                    pool.run(unit, &grid(from, 0..from.h), values, &grid(to, 0..to.h), output);
                 }
                 return;
             }

@@ -183,7 +183,7 @@ pub(crate) fn plan(
                     Op::Int8Depthwise { packed, places, to_bytes, activation }
                 }
                 _ => {
-                    let packed = depthwise::DepthwiseConv::new(isa, &weight, &bias, window.kernel);
+                    let packed = depthwise::DepthwiseConv::new(&weight, &bias, window.kernel);
                     let packed = packed.dilated(window.dilation);
                     Op::Depthwise { packed, places, activation }
                 }
@@ -201,7 +201,7 @@ pub(crate) fn plan(
         Kernel::Slice(first) => Op::Slice(first),
         Kernel::Shuffle(groups) => Op::Shuffle(groups),
         Kernel::Concat => Op::Concat(slots(&inputs, maps, step.output)),
-        Kernel::Pool { pooling, window, zeros } => Op::Pool(Pool { isa, pooling, window, zeros, channels: to.c }),
+        Kernel::Pool { pooling, window, zeros } => Op::Pool(Pool { pooling, window, zeros, channels: to.c }),
         Kernel::AdaptiveAvgPool | Kernel::GlobalAvgPool => Op::AdaptiveAvgPool,
         Kernel::Flatten(order) => Op::Flatten(order),
         Kernel::Tokens { first, positions } => Op::Tokens { first, positions, given: inputs.len() > 1 },
