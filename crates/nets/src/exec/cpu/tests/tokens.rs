@@ -63,6 +63,39 @@ proptest! {
     }
 
     #[test]
+    fn rotary_embeddings_of_every_shape_give_what_candle_gives(
+        grid in prop::array::uniform2(1usize..8), heads in 1usize..5, half in 1usize..20, class in any::<bool>(),
+        registers in 0usize..3, seed in any::<u64>(),
+    ) {
+        let ([h, w], c) = (grid, heads * 2 * enough_channels(heads, half));
+        let (mut g, x) = Builder::new(3, h, w);
+        let x = g.conv("patches", x, Conv::new(c).bias());
+        let tensors = TokenTensors {
+            class: class.then_some("cls_token"),
+            registers: (registers > 0).then_some(("reg_token", registers)),
+            positions: "pos_embed",
+            class_position: class,
+            resize: PositionResize::Plain,
+        };
+        let x = g.tokens("tokens", x, tensors);
+        let y = g.layer_norm("norm", x, 1e-6);
+        let y = g.dense_map("qkv", y, 3 * c);
+        let y = g.push("turn", Op::Turn { heads }, &[y], g.shape(y));
+        let y = g.attention("attention", "attention", y, Attention { heads, window: None, bias: RelativeBias::None });
+        let y = g.dense_map("proj", y, c);
+        let x = g.add("sum", x, y);
+        let first = g.token("first", x, 0);
+        let graph = g.finish(x, first).expect("built");
+        let weights = Origin::Random(seed).load(&graph, Source::Timm, &[]).expect("random");
+        let tap = |name: &str| graph.find(name).expect("a layer");
+        let fused = compare(&graph, &weights, &[x, first], [h, w, 3]);
+        let apart = compare(&graph, &weights, &["qkv", "turn", "attention", "sum"].map(tap), [h, w, 3]);
+        prop_assert!(fused < 1e-5 && apart < 1e-5, "{fused:e} {apart:e}");
+        let near = compare_bf16(&graph, &[x, first], [h, w, 3]);
+        prop_assert!(near < 5e-2, "{near:e}");
+    }
+
+    #[test]
     fn attention_in_windows_of_every_shape_gives_what_candle_gives(
         count in prop::array::uniform2(1usize..4), size in prop::array::uniform2(1usize..8),
         shift in prop::array::uniform2(0usize..8), heads in 1usize..4, each in 1usize..34, seed in any::<u64>(),
