@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Makes `onnx.zip`: networks as five exporters write them, and what ONNX Runtime gives for them.
+"""Makes `onnx_files.zip`: networks as five exporters write them, and what ONNX Runtime gives for them.
 
-The files hold nodes and small constants. Every larger tensor of weights is external data in `weights.bin`, which is not
-kept: the reader of this file writes it from a formula. For each network, in `networks.json`:
+The files hold nodes, small constants and masks of attention. Every larger tensor of weights is external data in
+`weights.bin`, which is not kept: the reader of this file writes it from a formula. For each network, in
+`networks.json`:
 
     file, exporter, opset, size        the file in the archive, who wrote it, the side of the picture
     tensors                            [values, low, high] for each tensor of `weights.bin`, in the order of the file
@@ -27,8 +28,8 @@ Value number i of tensor number t is, all modulo 2^64,
 and the picture is that of `zoo.py`, in [-1, 1].
 
     pip install torch torchvision timm transformers onnx onnxruntime onnxscript keras tensorflow-cpu tf2onnx
-    python onnx.py                                        # writes beside itself
-    python onnx.py torchscript.resnet18                   # makes this one alone anew; TensorFlow is needed for its own
+    python onnx_files.py                                  # writes beside itself
+    python onnx_files.py torchscript.resnet18             # makes this one alone anew; TensorFlow is needed for its own
 """
 
 # ruff: noqa: E402
@@ -242,6 +243,13 @@ NETWORKS = {
     "dynamo.dinov3": (
         of_transformers("DINOv3ViTModel", "last_hidden_state", num_register_tokens=4), 18, 64,
     ),
+    "dynamo.swin": (swin(), 18, 64),
+    "dynamo.swin_v2": (swin(second=True), 20, 64),
+    "dynamo.timm_swin": (timm_swin("swin_transformer", "SwinTransformer"), 19, 64),
+    "dynamo.timm_swin_v2": (timm_swin("swin_transformer_v2", "SwinTransformerV2"), 21, 64),
+    "dynamo.transformers_swin_v2": (
+        of_transformers("Swinv2ForImageClassification", "logits", mlp_ratio=2.0), 18, 64,
+    ),
     "tf2onnx.small_vgg": (small_keras, 13, 64),
     "tf2onnx.MobileNet": (of_keras("MobileNet", 64), 12, 64),
     "tf2onnx.MobileNetV3Small": (of_keras("MobileNetV3Small", 64, include_preprocessing=False), 15, 64),
@@ -323,12 +331,18 @@ def limits(graph, tensor, gain):
     return (0.5, 1.5) if reader.op_type in ("Mul", "LayerNormalization") and place == 1 else (-0.1, 0.1)
 
 
+def is_of_mask(graph, tensor):
+    """Whether it keeps positions of shifted windows apart, or numbers these windows."""
+    is_number = any(node.op_type == "ScatterND" and tensor.name in node.input for node in graph.node)
+    return is_number or np.array_equal(np.unique(onnx.numpy_helper.to_array(tensor)), [-100, 0])
+
+
 def emptied(model, gain):
     """Moves the weights out of a file; gives the formulas that make them."""
     tensors, offset = [], 0
     for tensor in model.graph.initializer:
         n = int(np.prod(tensor.dims))
-        if tensor.data_type != onnx.TensorProto.FLOAT or n <= SMALL:
+        if tensor.data_type != onnx.TensorProto.FLOAT or n <= SMALL or is_of_mask(model.graph, tensor):
             continue
         low, high = limits(model.graph, tensor, gain)
         tensors.append((n, low, high))

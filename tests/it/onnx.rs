@@ -1,6 +1,6 @@
-//! Compares ONNX files with ONNX Runtime: `tests/golden/onnx.py` exports networks with the exporters of PyTorch, timm
-//! and tf2onnx, and stores the outputs of ONNX Runtime for weights from a formula. Here both executors run the same
-//! files.
+//! Compares ONNX files with ONNX Runtime: `tests/golden/onnx_files.py` exports networks with the exporters of PyTorch,
+//! timm and tf2onnx, and stores the outputs of ONNX Runtime for weights from a formula. Here both executors run the
+//! same files.
 
 use std::io::Read;
 use std::path::Path;
@@ -80,7 +80,7 @@ fn check(folder: &Path, note: &Value) {
 
 /// Writes the networks whose notes are `wanted` into `folder`, one after the other, and calls `work` for each.
 pub fn each(folder: &Path, wanted: impl Fn(&Value) -> bool, mut work: impl FnMut(&Value)) {
-    let archive = std::fs::File::open(project().join("tests/golden/onnx.zip")).expect("golden file");
+    let archive = std::fs::File::open(project().join("tests/golden/onnx_files.zip")).expect("golden file");
     let mut archive = zip::ZipArchive::new(archive).expect("a zip");
     let mut notes = String::new();
     archive.by_name("networks.json").expect("notes").read_to_string(&mut notes).expect("read");

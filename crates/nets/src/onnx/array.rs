@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use super::computed::{product, resized, scattered, tiled};
+use super::computed::{collected, product, resized, scattered, tiled};
 use super::curve::sigmoid;
 use super::node::Node;
 use super::proto::dtype;
@@ -91,7 +91,11 @@ impl Array {
     }
 
     /// The array of `dims` whose value `i` is this one's at place `at(i)`.
-    fn picked(&self, dims: Vec<usize>, at: impl Fn(usize) -> usize + Send + Sync + 'static) -> Result<Self, String> {
+    pub(super) fn picked(
+        &self,
+        dims: Vec<usize>,
+        at: impl Fn(usize) -> usize + Send + Sync + 'static,
+    ) -> Result<Self, String> {
         let len = shape::count(&dims)?;
         let data = match &self.data {
             Data::Ints(values) if len <= MOST => Data::Ints((0..len).map(|i| values[at(i)]).collect()),
@@ -191,6 +195,7 @@ pub(super) fn fold(node: &Node, inputs: &[Option<&Array>]) -> Option<Result<Vec<
             let values = x.to_ints()?.iter().map(|&value| i64::from(value == 0)).collect();
             Ok(Array { dims: x.dims.clone(), data: Data::Ints(values) })
         })),
+        "GatherND" if node.int("batch_dims", 0) == 0 => one(input(0).and_then(|x| collected(x, input(1)?))),
         "ScatterND" if matches!(node.text("reduction"), "" | "none") => {
             one(input(0).and_then(|x| scattered(x, input(1)?, input(2)?)))
         }

@@ -42,8 +42,8 @@ pub(super) fn product(a: &Array, b: &Array) -> Result<Array, String> {
     Ok(Array::floats(dims, &values))
 }
 
-/// The array with other values at the places that the rows of `indices` name.
-pub(super) fn scattered(x: &Array, indices: &Array, updates: &Array) -> Result<Array, String> {
+/// Where the values begin that the rows of `indices` name in an array, and how many follow one another there.
+fn places(x: &Array, indices: &Array) -> Result<(Vec<usize>, usize), String> {
     let depth = indices.dims.last().copied().unwrap_or(0);
     if depth == 0 || depth > x.dims.len() {
         return Err(format!("places of {depth} dimensions in {:?}", x.dims));
@@ -56,7 +56,20 @@ pub(super) fn scattered(x: &Array, indices: &Array, updates: &Array) -> Result<A
         });
         steps.sum::<Option<usize>>().ok_or_else(|| format!("there is no place {row:?} in {:?}", x.dims))
     });
-    let places = places.collect::<Result<Vec<_>, _>>()?;
+    Ok((places.collect::<Result<_, _>>()?, run))
+}
+
+/// The values at the places that the rows of `indices` name.
+pub(super) fn collected(x: &Array, indices: &Array) -> Result<Array, String> {
+    let (places, run) = places(x, indices)?;
+    let depth = indices.dims.len() - 1;
+    let dims = [&indices.dims[..depth], &x.dims[indices.dims[depth]..]].concat();
+    x.picked(dims, move |i| places[i / run] + i % run)
+}
+
+/// The array with other values at the places that the rows of `indices` name.
+pub(super) fn scattered(x: &Array, indices: &Array, updates: &Array) -> Result<Array, String> {
+    let (places, run) = places(x, indices)?;
     if updates.len() != places.len() * run {
         return Err(format!("{} values are put to {} places", updates.len(), places.len() * run));
     }

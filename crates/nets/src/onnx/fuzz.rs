@@ -22,7 +22,7 @@ use crate::exec::lower::lower;
 /// The longest time for one file; it is far more than any of them takes on a busy machine.
 const LONGEST: Duration = Duration::from_secs(20);
 /// The golden networks that are small.
-const SEEDS: [&str; 8] = [
+const SEEDS: [&str; 10] = [
     "torchscript.small_vgg.onnx",
     "tf2onnx.small_vgg.onnx",
     "torchscript.squeezenet1_1.onnx",
@@ -31,10 +31,12 @@ const SEEDS: [&str; 8] = [
     "timm.vit_map.onnx",
     "torchscript.swin.onnx",
     "transformers.swin_v2.onnx",
+    "dynamo.swin_v2.onnx",
+    "dynamo.dinov3.onnx",
 ];
 
 fn corpus() -> Vec<ModelProto> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/onnx.zip");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/onnx_files.zip");
     let mut archive = zip::ZipArchive::new(std::fs::File::open(path).expect("golden file")).expect("a zip");
     let read = |name: &str| {
         let mut bytes = Vec::new();
@@ -51,7 +53,7 @@ fn odd(rng: &mut ChaCha8Rng) -> i64 {
 
 /// Makes one random change of a node, a constant or the list of nodes.
 fn change(model: &mut ModelProto, rng: &mut ChaCha8Rng) {
-    const OPS: [&str; 22] = [
+    const OPS: [&str; 26] = [
         "Reshape",
         "Transpose",
         "Concat",
@@ -74,6 +76,10 @@ fn change(model: &mut ModelProto, rng: &mut ChaCha8Rng) {
         "Squeeze",
         "Div",
         "Tile",
+        "GatherND",
+        "ScatterND",
+        "Where",
+        "Clip",
     ];
     let Some(graph) = &mut model.graph else { return };
     let nodes = graph.node.len();

@@ -121,6 +121,28 @@ fn products_of_constants_without_values_are_zeros_and_bounded() {
 }
 
 #[test]
+fn values_of_a_constant_are_collected_by_their_places() {
+    let collected = |places: [i64; 3], batch: i64| {
+        let nodes = vec![
+            node("GatherND", &["table", "places"], &["g"]).with(int("batch_dims", batch)),
+            node("Add", &["x", "g"], &["y"]),
+        ];
+        let places = TensorProto { dims: vec![3, 1], ..longs("places", &places) };
+        model(nodes, vec![floats("table", &[4, 1, 1], &[1.0, 2.0, 3.0, 4.0]), places])
+    };
+    // the first pixel of the channels is 0, 24 and 48
+    assert_eq!(run(&collected([3, -4, 1], 0)).0[..3], [4.0, 25.0, 50.0]);
+    for (places, batch, told) in [
+        ([0, 4, 0], 0, "there is no place [4] in [4, 1, 1]"),
+        ([0, i64::MIN, 0], 0, "there is no place"),
+        ([0, 1, 2], 1, "the operator is not known"),
+    ] {
+        let error = refused(&collected(places, batch), &["y"]);
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
 fn constants_are_resized_as_onnx_says_or_not_at_all() {
     let words = |name: &str, word: &str| {
         let s = Some(word.as_bytes().to_vec());
