@@ -302,14 +302,10 @@ fn decode_with_image_crate(
     Ok(RgbImage { width: width as usize, height: height as usize, data })
 }
 
-/// Returns the upper bytes of 16-bit samples, which the decoder gives in the processor's byte order.
-fn upper_bytes(mut samples: Vec<u8>) -> Vec<u8> {
-    let count = samples.len() / 2;
-    for i in 0..count {
-        samples[i] = (u16::from_ne_bytes([samples[2 * i], samples[2 * i + 1]]) >> 8) as u8;
-    }
-    samples.truncate(count);
-    samples
+/// Returns the upper bytes of 16-bit samples, which the decoder gives in the processor's byte order. The result has a
+/// buffer of its own, which is no larger than it is.
+fn upper_bytes(samples: &[u8]) -> Vec<u8> {
+    samples.as_chunks().0.iter().map(|&sample| (u16::from_ne_bytes(sample) >> 8) as u8).collect()
 }
 
 /// Converts samples of any layout to 8-bit RGB over `background`.
@@ -321,10 +317,10 @@ pub(super) fn to_rgb(colour: ColorType, samples: Vec<u8>, background: [u8; 3]) -
         ColorType::Rgba8 => {
             samples.as_chunks().0.iter().flat_map(|&[r, g, b, a]| blend([r, g, b], a, background)).collect()
         }
-        ColorType::L16 => return to_rgb(ColorType::L8, upper_bytes(samples), background),
-        ColorType::La16 => return to_rgb(ColorType::La8, upper_bytes(samples), background),
-        ColorType::Rgb16 => upper_bytes(samples),
-        ColorType::Rgba16 => return to_rgb(ColorType::Rgba8, upper_bytes(samples), background),
+        ColorType::L16 => return to_rgb(ColorType::L8, upper_bytes(&samples), background),
+        ColorType::La16 => return to_rgb(ColorType::La8, upper_bytes(&samples), background),
+        ColorType::Rgb16 => upper_bytes(&samples),
+        ColorType::Rgba16 => return to_rgb(ColorType::Rgba8, upper_bytes(&samples), background),
         other => {
             let detail = format!("samples of {other:?} are not supported; convert the picture to 8-bit RGB");
             return Err(DecodeError::new(DecodeErrorKind::Unsupported, detail));
