@@ -16,19 +16,27 @@ pub(super) struct Budget {
     integers: usize,
     floats: usize,
     products: Cell<usize>,
+    /// Places that nodes pick values from. They stay in memory until the values are asked for.
+    places: Cell<usize>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { integers: 1 << 24, floats: 1 << 28, products: Cell::new(1 << 30) }
+        Self { integers: 1 << 24, floats: 1 << 28, products: Cell::new(1 << 30), places: Cell::new(1 << 24) }
     }
 }
 
 impl Budget {
-    /// Whether so many multiplications of matrices may still be computed.
-    fn spend(&self, multiplications: usize) -> bool {
-        let left = self.products.get().checked_sub(multiplications);
-        self.products.set(left.unwrap_or_default());
+    /// Whether a node over constants may still be computed: matrices are multiplied, or values are picked.
+    fn spend(&self, node: &Node, inputs: &[Option<&Array>]) -> bool {
+        let (budget, cost) = match (node.op.as_str(), inputs) {
+            ("MatMul", &[Some(a), Some(b)]) => (&self.products, multiplications(a, b).unwrap_or_default()),
+            ("Gather" | "GatherND" | "ScatterND", &[_, Some(indices), ..]) => (&self.places, indices.len()),
+            ("Slice" | "Split", &[Some(x), ..]) => (&self.places, x.dims.iter().copied().max().unwrap_or_default()),
+            _ => return true,
+        };
+        let left = budget.get().checked_sub(cost);
+        budget.set(left.unwrap_or_default());
         left.is_some()
     }
 
@@ -70,9 +78,7 @@ impl Importer<'_> {
         if !all || !inputs.iter().any(Option::is_some) {
             return None;
         }
-        if let ("MatMul", &[Some(a), Some(b)]) = (node.op.as_str(), inputs.as_slice())
-            && !self.budget.spend(multiplications(a, b).unwrap_or_default())
-        {
+        if !self.budget.spend(node, &inputs) {
             return Some(Err(TOO_MANY.to_string()));
         }
         fold(node, &inputs)

@@ -9,10 +9,12 @@ use super::view::View;
 /// Most elements of anything: a file may say what it likes.
 const MOST: usize = 1 << 31;
 
-/// The number of elements.
+/// The number of elements. The product of the sizes that are not 0 is bounded, too, so that no product of some of them
+/// overflows.
 pub(super) fn count(dims: &[usize]) -> Result<usize, String> {
-    let count = dims.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
-    count.filter(|&count| count <= MOST).ok_or_else(|| format!("{dims:?} are too many values"))
+    let count = dims.iter().filter(|&&size| size > 0).try_fold(1usize, |count, &size| count.checked_mul(size));
+    let count = count.filter(|&count| count <= MOST).ok_or_else(|| format!("{dims:?} are too many values"))?;
+    Ok(if dims.contains(&0) { 0 } else { count })
 }
 
 /// Sizes in a file, none of them negative.

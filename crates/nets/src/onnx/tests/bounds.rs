@@ -1,7 +1,7 @@
 //! Small files that would take much memory, time or stack, and damaged notes.
 
 use super::*;
-use crate::onnx::notes;
+use crate::onnx::{notes, shape};
 use crate::weights::Tensor;
 
 /// The picture under the sizes that `nodes` compute as `s`.
@@ -98,6 +98,34 @@ fn so_many_nodes_change_a_weight_and_no_more() {
     assert_eq!(run(&turned(2)).0, run(&turned(60)).0);
     let error = refused(&turned(100_000), &["y"]);
     assert!(error.contains("more than 64 nodes change one constant"), "{error}");
+}
+
+#[test]
+fn places_that_are_picked_are_bounded() {
+    let picked = |count: usize| {
+        let mut nodes = Vec::new();
+        for i in 0..count {
+            let [all, first, from] = [format!("all{i}"), format!("first{i}"), format!("x{i}")];
+            let to = if i + 1 == count { "y".to_string() } else { format!("x{}", i + 1) };
+            nodes.push(node("GatherND", &["table", "places"], &[&all]));
+            nodes.push(node("Gather", &[&all, "zero"], &[&first]));
+            nodes.push(node("Add", &[if i == 0 { "x" } else { &from }, &first], &[&to]));
+        }
+        let places = TensorProto { dims: vec![1 << 20, 1], ..longs("places", &vec![0; 1 << 20]) };
+        model(nodes, vec![floats("table", &[1, 1, 1], &[1.0]), places, longs("zero", &[0])])
+    };
+    assert_eq!(run(&picked(15)).0[..3], [15.0, 39.0, 63.0]);
+    let error = refused(&picked(16), &["y"]);
+    assert!(error.contains("too many values are computed of constants"), "{error}");
+}
+
+#[test]
+fn sizes_beside_a_zero_are_bounded() {
+    for dims in [vec![0, 1 << 32, 1 << 32], vec![1 << 32, 0, 1 << 32]] {
+        let error = shape::count(&dims).expect_err("products of two of them overflow");
+        assert!(error.contains("are too many values"), "{error}");
+    }
+    assert_eq!(shape::count(&[3, 0, 1 << 20]), Ok(0));
 }
 
 #[test]
