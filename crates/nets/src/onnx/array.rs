@@ -10,9 +10,10 @@ use super::proto::dtype;
 use super::shape;
 use crate::weights::Tensor;
 
-/// Most elements of an array whose values are computed with at load; weights are not.
+/// Most elements of an array whose values are computed with at load; of larger ones they are computed when they are
+/// asked for.
 pub(super) const MOST: usize = 1 << 20;
-/// Most values of weights that are put together.
+/// Most values that are put together, or made of fewer.
 pub(super) const JOINED: usize = 1 << 24;
 /// Most changes that are computed when a tensor of weights is read.
 pub(super) const CHANGES: usize = 64;
@@ -60,7 +61,12 @@ impl Array {
 
     /// The values as numbers, when they are few.
     pub(super) fn numbers(&self) -> Result<Vec<f64>, String> {
-        if self.len() > MOST {
+        self.numbers_up_to(MOST)
+    }
+
+    /// The values as numbers, when they are no more than `most`.
+    pub(super) fn numbers_up_to(&self, most: usize) -> Result<Vec<f64>, String> {
+        if self.len() > most {
             return Err(format!("a constant of {} values is too large to be computed with", self.len()));
         }
         match &self.data {
@@ -99,7 +105,7 @@ impl Array {
         let len = shape::count(&dims)?;
         let data = match &self.data {
             Data::Ints(values) if len <= MOST => Data::Ints((0..len).map(|i| values[at(i)]).collect()),
-            Data::Floats(tensor) if len <= MOST.max(self.len()) => {
+            Data::Floats(tensor) if len <= JOINED.max(self.len()) => {
                 let change = move |values: Vec<f32>| (0..len).map(|i| values[at(i)]).collect();
                 Data::Floats(changeable(tensor)?.map(dims.clone(), change))
             }
@@ -127,6 +133,9 @@ impl Array {
 
     /// The array that as many copies of size-1 dimensions give as `dims` says.
     pub(super) fn expanded(&self, dims: Vec<usize>) -> Result<Self, String> {
+        if self.dims == dims {
+            return Ok(self.clone());
+        }
         let strides = shape::broadcast_strides(&self.dims, &dims)?;
         let sizes = dims.clone();
         self.picked(dims, move |i| shape::place(i, &sizes, &strides))
@@ -352,7 +361,12 @@ fn unary(op: &str, x: &Array) -> Result<Array, String> {
         "Relu" => |v: f64| v.max(0.0),
         _ => sigmoid,
     };
-    Ok(Array::floats(x.dims.clone(), &x.numbers()?.into_iter().map(function).collect::<Vec<_>>()))
+    let dims = x.dims.clone();
+    if x.len() > MOST {
+        let change = move |values: Vec<f32>| values.into_iter().map(|v| function(f64::from(v)) as f32).collect();
+        return Ok(Array { data: Data::Floats(changeable(x.tensor()?)?.map(dims.clone(), change)), dims });
+    }
+    Ok(Array::floats(dims, &x.numbers()?.into_iter().map(function).collect::<Vec<_>>()))
 }
 
 fn binary(op: &str, a: &Array, b: &Array) -> Result<Array, String> {
@@ -362,6 +376,14 @@ fn binary(op: &str, a: &Array, b: &Array) -> Result<Array, String> {
         let values = a.iter().zip(b).map(|(&a, &b)| integer(op, a, b));
         let values = values.collect::<Option<Vec<_>>>().ok_or_else(|| format!("{op} of integers overflows"))?;
         return Ok(Array { dims, data: Data::Ints(values) });
+    }
+    if let Some(function) = number(op).filter(|_| (MOST + 1..=JOINED).contains(&a.len())) {
+        let tensors = [a, b].iter().map(|array| changeable(array.tensor()?).cloned()).collect::<Result<Vec<_>, _>>()?;
+        let change = move |all: Vec<Vec<f32>>| {
+            let pairs = all[0].iter().zip(&all[1]);
+            pairs.map(|(&a, &b)| function(f64::from(a), f64::from(b)) as f32).collect()
+        };
+        return Ok(Array { data: Data::Floats(Tensor::joined(tensors, dims.clone(), change)), dims });
     }
     let (a, b) = (a.numbers()?, b.numbers()?);
     if compared(op, None).is_some() {

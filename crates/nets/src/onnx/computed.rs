@@ -1,6 +1,6 @@
 //! Constants that need more than a value for each value: products of matrices, copies, and grids of other sizes.
 
-use super::array::{Array, Data, JOINED, MOST, changeable};
+use super::array::{Array, Data, JOINED, changeable};
 use super::node::Node;
 use super::shape;
 use crate::weights::Tensor;
@@ -24,8 +24,8 @@ pub(super) fn product(a: &Array, b: &Array) -> Result<Array, String> {
     let mut dims = a.dims.clone();
     dims.pop();
     dims.push(columns);
-    let (left, right, count) = (a.numbers()?, b.numbers()?, shape::count(&dims)?);
-    if count > MOST {
+    let (left, right, count) = (a.numbers_up_to(JOINED)?, b.numbers()?, shape::count(&dims)?);
+    if count > JOINED {
         return Err(format!("a constant of {dims:?} is too large to be computed"));
     }
     if rows == 0 {

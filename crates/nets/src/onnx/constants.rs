@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::array::{Array, Data, MOST, fold};
+use super::array::{Array, Data, fold};
 use super::computed::multiplications;
 use super::network::{Importer, Value};
 use super::node::Node;
@@ -45,7 +45,7 @@ impl Budget {
         for array in &arrays {
             let left = match &array.data {
                 Data::Ints(_) => &mut self.integers,
-                Data::Floats(tensor) if tensor.changes() == 0 && array.len() <= MOST => &mut self.floats,
+                Data::Floats(tensor) if tensor.is_ready() => &mut self.floats,
                 // values that lie in the file, or are computed when they are asked for
                 Data::Floats(_) | Data::Unread(_) => continue,
             };

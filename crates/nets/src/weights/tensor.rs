@@ -48,6 +48,11 @@ impl Tensor {
         }
     }
 
+    /// Whether its values are in memory.
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.data, Data::Ready(_))
+    }
+
     /// Makes a tensor of `shape`; `change` computes its values from those of this one on demand.
     pub fn map(&self, shape: Vec<usize>, change: impl Fn(Vec<f32>) -> Vec<f32> + Send + Sync + 'static) -> Self {
         let (source, changes) = (self.clone(), self.changes.saturating_add(1));

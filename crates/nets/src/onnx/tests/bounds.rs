@@ -149,6 +149,31 @@ fn products_of_constants_without_values_are_zeros_and_bounded() {
 }
 
 #[test]
+fn tables_of_some_million_values_are_computed() {
+    let nodes = vec![
+        node("MatMul", &["a", "b"], &["table"]),
+        node("Add", &["table", "row"], &["sum"]),
+        node("Relu", &["sum"], &["relu"]),
+        node("Mul", &["relu", "two"], &["twice"]),
+        node("MatMul", &["twice", "mean"], &["means"]),
+        node("Gather", &["means", "place"], &["values"]),
+        node("Reshape", &["values", "column"], &["m"]),
+        node("Add", &["x", "m"], &["y"]),
+    ];
+    let constants = vec![
+        floats("a", &[1 << 11, 2], &[0.5; 1 << 12]),
+        floats("b", &[2, 1 << 10], &[0.25; 1 << 11]),
+        floats("row", &[1 << 10], &[1.0; 1 << 10]),
+        floats("two", &[], &[2.0]),
+        floats("mean", &[1 << 10, 3], &[1.0 / 1024.0; 3 << 10]),
+        longs("place", &[2047]),
+        longs("column", &[3, 1, 1]),
+    ];
+    // 2 · (0.25 + 1), and the first pixel of the channels
+    assert_eq!(run(&model(nodes, constants)).0[..3], [2.5, 26.5, 50.5]);
+}
+
+#[test]
 fn values_of_a_constant_are_collected_by_their_places() {
     let collected = |places: [i64; 3], batch: i64| {
         let nodes = vec![
