@@ -94,9 +94,9 @@ fn things_that_are_no_files_are_rows_and_nothing_waits() {
     let run = workspace.run("out", &["--set", "input.max_bad_fraction=0.5", "--until", "extract"]).ok();
     let rows = manifest(&workspace, "out");
     let row = |name: &str| row(&rows, &format!("Training/Lemon/{name}"));
-    assert_eq!(row("fifo.jpg"), ("skipped", "not_a_file"));
-    assert_eq!(row("socket.jpg"), ("skipped", "not_a_file"));
-    assert_eq!(row("zero.jpg"), ("skipped", "not_a_file"));
+    assert_eq!(row("fifo.jpg"), ("failed", "not_a_file"));
+    assert_eq!(row("socket.jpg"), ("failed", "not_a_file"));
+    assert_eq!(row("zero.jpg"), ("failed", "not_a_file"));
     assert_eq!(row("folder.jpg/inside.jpg"), ("ok", ""));
     assert_eq!(row("dangling.jpg"), ("failed", "dangling_link"));
     assert_eq!(row("itself.jpg"), ("failed", "link_loop"));
@@ -104,7 +104,7 @@ fn things_that_are_no_files_are_rows_and_nothing_waits() {
     assert_eq!(row("sparse.jpg"), ("failed", "too_large"));
     assert_eq!(row("zeros.jpg"), ("failed", "not_an_image"));
     let done = run.event("summary");
-    assert_eq!(done["extract"]["skipped_by_kind"]["not_a_file"], 3);
+    assert_eq!(done["extract"]["failed_by_kind"]["not_a_file"], 3);
     assert_eq!(done["extract"]["failed_by_kind"]["too_large"], 1);
     assert!(done["peak_memory_mb"].as_u64().is_none_or(|memory| memory < 900), "{done}");
     // links are followed into folders if asked for, but not in a circle
@@ -120,6 +120,8 @@ fn commands_have_the_kinds_of_the_manifest() {
     let link = workspace.path("pictures/Training/Lemon/loop.jpg");
     std::os::unix::fs::symlink("loop.jpg", link).expect("a link");
     std::os::unix::fs::symlink("nowhere", workspace.path("pictures/Training/Lemon/none.jpg")).expect("a link");
+    let fifo = workspace.path("pictures/Training/Lemon/fifo.jpg");
+    assert!(Command::new("mkfifo").arg(fifo).status().expect("mkfifo").success());
     workspace.write("none.tar", b"");
     workspace.run("out", &["--until", "extract", "--set", "input.max_bad_fraction=0.5"]).ok();
     let rows = manifest(&workspace, "out");
@@ -131,7 +133,7 @@ fn commands_have_the_kinds_of_the_manifest() {
         let all = lines.filter_map(|line| Some([line["path"].as_str()?.to_string(), kind(line["error"].as_str()?)?]));
         all.collect::<Vec<_>>()
     };
-    for (name, kind) in [("loop.jpg", "link_loop"), ("none.jpg", "dangling_link")] {
+    for (name, kind) in [("loop.jpg", "link_loop"), ("none.jpg", "dangling_link"), ("fifo.jpg", "not_a_file")] {
         let path = format!("Training/Lemon/{name}");
         assert_eq!(row(&rows, &path), ("failed", kind));
         let alone = format!("pictures/{path}");

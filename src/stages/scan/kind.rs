@@ -106,7 +106,7 @@ impl Kind {
         use Kind::*;
         let in_archives =
             matches!(self, NotAnArchive | Damaged | Truncated | TooLarge | Encrypted | Compression | Sparse);
-        in_archives || matches!(self, Unreadable | Empty | DanglingLink | LinkLoop | Missing)
+        in_archives || matches!(self, Unreadable | Empty | DanglingLink | LinkLoop | Missing | NotAFile)
     }
 }
 

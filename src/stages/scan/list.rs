@@ -278,7 +278,7 @@ pub(super) fn add(found: &mut Found, location: &Path, path: String, raw: Option<
         Ok(metadata) if metadata.is_dir() => {
             (Kind::FolderLink, "link to a folder; `input.follow_links: true` follows it".to_string())
         }
-        Ok(_) => (Kind::NotAFile, "neither a file nor a folder".to_string()),
+        Ok(_) => (Kind::NotAFile, "a FIFO, a socket or a device".to_string()),
         Err(error) if error.kind() == ErrorKind::NotFound => match location.symlink_metadata() {
             Ok(_) => (Kind::DanglingLink, "a link to nothing".to_string()),
             Err(_) => (Kind::Missing, "there is no such file".to_string()),
