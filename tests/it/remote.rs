@@ -197,6 +197,10 @@ fn commands_take_urls_and_tables_of_them() {
     assert_eq!(failed.count(), 1, "{}", all.stdout);
 }
 
+/// Keys that are no paths, one of them the mark of a folder.
+#[cfg(feature = "cloud")]
+const NO_PATHS: [&str; 4] = ["Training//twice.jpg", "Training/Lemon/./dot.jpg", "Training/Lemon//", "/a&amp;b.jpg"];
+
 /// An S3 bucket with the files below `photos/`, listed with two keys per page.
 #[cfg(feature = "cloud")]
 fn s3(request: &Request, files: &BTreeMap<String, Vec<u8>>) -> Reply {
@@ -210,8 +214,8 @@ fn s3(request: &Request, files: &BTreeMap<String, Vec<u8>>) -> Reply {
     }
     let token = query.split('&').find_map(|word| word.strip_prefix("continuation-token="));
     let from: usize = token.map_or(0, |token| token.parse().expect("a number"));
-    let keys: Vec<&str> =
-        files.keys().map(String::as_str).chain(["Training/Lemon/forbidden.jpg", "Training/Lemon/gone.jpg"]).collect();
+    let more = ["Training/Lemon/forbidden.jpg", "Training/Lemon/gone.jpg"];
+    let keys: Vec<&str> = files.keys().map(String::as_str).chain(more).chain(NO_PATHS).collect();
     let object = |key: &&str| {
         let bytes = files.get(*key).map_or(&[][..], Vec::as_slice);
         format!(
@@ -253,7 +257,13 @@ fn a_bucket_gives_the_tables_of_the_folder() {
     assert!(features(&workspace, "bucket") == features(&workspace, "folder"));
     let kinds = kinds(&workspace, "bucket");
     let kinds: Vec<(&str, &str)> = kinds.iter().map(|(name, kind)| (name.as_str(), kind.as_str())).collect();
-    assert_eq!(kinds, [("forbidden.jpg", "forbidden"), ("gone.jpg", "missing")]);
+    let failed = [
+        ("a&b.jpg", "unreadable"),
+        ("forbidden.jpg", "forbidden"),
+        ("gone.jpg", "missing"),
+        ("twice.jpg", "unreadable"),
+    ];
+    assert_eq!(kinds, failed);
     assert!(bucket("bucket").ok().computed().is_empty(), "the versions are the same");
 }
 

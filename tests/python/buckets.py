@@ -309,7 +309,7 @@ def refusals(program, pictures, server):
     import pyarrow.parquet
 
     some = next(iter(pictures.values()))
-    for name in Proxy.refused:
+    for name in [*Proxy.refused, "/no-path.jpg"]:
         server.put(f"Training/Lemon/{name}", some)
     proxy = Proxy(server.port)
     environment = {**server.environment, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.server_port}"}
@@ -321,7 +321,8 @@ def refusals(program, pictures, server):
         program.run("s3://bucket/photos", out, environment, more)
         rows = pyarrow.parquet.read_table(program.folder / out / "manifest.parquet").to_pylist()
         kinds = {Path(row["path"]).name: row["kind"] for row in rows if row["status"] == "failed"}
-        check(kinds == {"forbidden.jpg": "forbidden", "gone.jpg": "missing"}, f"refused objects are rows: {kinds}")
+        expected = {"forbidden.jpg": "forbidden", "gone.jpg": "missing", "no-path.jpg": "unreadable"}
+        check(kinds == expected, f"refused objects are rows: {kinds}")
         check(proxy.most == min(requests, len(pictures) + 2), f"{proxy.most} requests are under way")
     proxy.shutdown()
 

@@ -3,6 +3,8 @@
 #[cfg(not(feature = "cloud"))]
 mod absent;
 #[cfg(feature = "cloud")]
+mod keys;
+#[cfg(feature = "cloud")]
 mod store;
 
 #[cfg(not(feature = "cloud"))]
@@ -12,7 +14,19 @@ pub use store::Bucket;
 
 use crate::client::Problem;
 
-/// An object that was listed.
+/// Why an object is not asked for whose key the crate `object_store` takes for no path.
+pub const NO_PATH: &str =
+    "its key has an empty part, `.`, `..` or a control character; an object of such a key is not asked for";
+
+/// What a list has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    Object(Object),
+    /// The key of an object that is not asked for, see [`NO_PATH`].
+    NoPath(String),
+}
+
+/// An object and the facts of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     pub key: String,

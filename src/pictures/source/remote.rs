@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use featurize_remote::bucket::{Bucket, BucketError, Object};
+use featurize_remote::bucket::{Bucket, BucketError, Listed, NO_PATH, Object};
 use featurize_remote::http::{self, HeaderMap, Method, Request, header};
 use featurize_remote::{Address, Answer, Client, Problem, Rules};
 
@@ -74,23 +74,27 @@ pub fn look(url: &str, stop: &Arc<AtomicBool>) -> Result<Facts, Problem> {
     Ok(Facts { bytes, modified: http::modified(&answer.headers).unwrap_or(0), stamp })
 }
 
-/// Calls `take` with the key and the metadata of every object below `root`.
+/// Calls `each` with the key of every object below `root`, and with its metadata or the reason why it cannot be read.
 pub fn list<E: From<BucketError>>(
     root: &Path,
     stop: &Arc<AtomicBool>,
-    mut each: impl FnMut(&str, Facts) -> Result<(), E>,
+    mut each: impl FnMut(&str, Result<Facts, &'static str>) -> Result<(), E>,
 ) -> Result<(), E> {
     let Some(Address::Object { bucket, key }) = Address::of(root) else { return Ok(()) };
     let folder = key.trim_matches('/');
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let rules = Rules { follow: false, most: 0, stop: stop.clone() };
-    of(bucket)?.list(&prefix, &rules, |object| {
-        // some programs write an empty object to mark a folder
-        let key = object.key.strip_prefix(&prefix).filter(|key| !key.is_empty());
-        key.map_or(Ok(()), |key| {
-            let stamp = version_of(&object);
-            each(key, Facts { bytes: object.bytes, modified: object.modified, stamp })
-        })
+    of(bucket)?.list(&prefix, &rules, |listed| {
+        let (key, facts) = match listed {
+            Listed::Object(object) => {
+                let (bytes, modified, stamp) = (object.bytes, object.modified, version_of(&object));
+                (object.key, Ok(Facts { bytes, modified, stamp }))
+            }
+            Listed::NoPath(key) => (key, Err(NO_PATH)),
+        };
+        // programs mark a folder by an object without contents
+        let key = key.strip_prefix(&prefix).filter(|key| !key.is_empty());
+        key.map_or(Ok(()), |key| each(key, facts))
     })
 }
 

@@ -9,8 +9,8 @@ use featurize_remote::Problem;
 use featurize_remote::bucket::BucketError;
 use thiserror::Error;
 
-use super::first_eight;
 use super::list::{Candidate, Found, folder_left_out, left_out};
+use super::{Kind, first_eight};
 use crate::io::IoError;
 use crate::pictures::source::Held;
 use crate::pictures::source::remote::{self, Facts, is_url};
@@ -66,8 +66,11 @@ pub fn bucket(
         } else {
             let is_inside = |mark: &Candidate| key.strip_prefix(&mark.path).is_some_and(|rest| rest.starts_with('/'));
             found.candidates.extend(mark.take().filter(|mark| !is_inside(mark)));
-            let one = candidate(key, facts);
-            if one.bytes > 0 { found.candidates.push(one) } else { mark = Some(one) }
+            match facts.map(|facts| candidate(key, facts)) {
+                Ok(one) if one.bytes > 0 => found.candidates.push(one),
+                Ok(one) => mark = Some(one),
+                Err(reason) => found.leave(key.to_string(), Kind::Unreadable, reason),
+            }
         }
         tick(&mut found)
     })?;

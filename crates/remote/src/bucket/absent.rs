@@ -1,6 +1,6 @@
 //! A build without buckets.
 
-use super::{BucketError, Object};
+use super::{BucketError, Listed, Object};
 use crate::body::Body;
 use crate::client::{Client, Rules};
 
@@ -22,7 +22,7 @@ impl Bucket {
         &self,
         _: &str,
         _: &Rules,
-        _: impl FnMut(Object) -> Result<(), E>,
+        _: impl FnMut(Listed) -> Result<(), E>,
     ) -> Result<(), E> {
         match *self {}
     }

@@ -24,7 +24,7 @@ use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{Error, GetOptions, ObjectMeta, ObjectStore, RetryConfig};
 
-use super::{BucketError, Object};
+use super::{BucketError, Listed, NO_PATH, Object, keys};
 use crate::body::Body;
 use crate::client::{Client, Problem, Rules};
 use crate::http::{METADATA, Patience, Request, Uri, header, is_loopback};
@@ -78,12 +78,13 @@ impl Bucket {
         Ok(Self { url: url.to_string(), store })
     }
 
-    /// Calls `each` with every object whose key begins with `prefix`, in the order of the store, until it fails.
+    /// Calls `each` with every object whose key begins with `prefix`, in the order of the store, until it fails. Keys
+    /// of a page that cannot be requested follow the other keys of that page.
     pub fn list<E: From<BucketError>>(
         &self,
         prefix: &str,
         rules: &Rules,
-        mut each: impl FnMut(Object) -> Result<(), E>,
+        mut each: impl FnMut(Listed) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut page_token = None;
         loop {
@@ -91,7 +92,9 @@ impl Bucket {
             options.extensions.insert(Asked { rules: Rules { most: MOST_WORDS, ..rules.clone() }, is_object: false });
             let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
             let page = wait(self.store.list_paginated(prefix, options)).map_err(|error| self.error(&error))?;
-            page.result.objects.into_iter().try_for_each(|object| each(object.into()))?;
+            let SetAside(keys) = page.result.extensions.get().cloned().unwrap_or_default();
+            page.result.objects.into_iter().try_for_each(|object| each(Listed::Object(object.into())))?;
+            keys.into_iter().try_for_each(|key| each(Listed::NoPath(key)))?;
             page_token = page.page_token;
             if page_token.is_none() {
                 return Ok(());
@@ -101,7 +104,8 @@ impl Bucket {
 
     /// An object and its bytes.
     pub fn get(&self, key: &str, rules: &Rules) -> Result<(Object, Body), BucketError> {
-        let path = Path::parse(key).map_err(|error| BucketError::Other(error.to_string()))?;
+        let path = Path::parse(key).ok().filter(|_| keys::is_path(key));
+        let path = path.ok_or_else(|| BucketError::Other(NO_PATH.into()))?;
         let mut options = GetOptions::default();
         options.extensions.insert(Asked { rules: rules.clone(), is_object: true });
         let mut answer = wait(self.store.get_opts(&path, options)).map_err(|error| self.error(&error))?;
@@ -168,6 +172,10 @@ impl Handed {
     }
 }
 
+/// Comes with a page of a list: the keys that it had and that are no paths.
+#[derive(Clone, Default)]
+struct SetAside(Vec<String>);
+
 /// Sends the requests of a store.
 #[derive(Debug)]
 struct Connector(Client);
@@ -208,6 +216,7 @@ impl Service {
         let rules = Rules { follow: false, most: MOST_WORDS, stop: Arc::default() };
         let rules = asked.as_ref().map_or(rules, |asked| asked.rules.clone());
         let answer = self.client.ask(&request, &rules)?;
+        let is_list = asked.as_ref().is_some_and(|asked| !asked.is_object);
         let is_object = asked.is_some_and(|asked| asked.is_object) && answer.status.is_success();
         let mut words = Vec::new();
         let mut body = answer.body;
@@ -215,7 +224,9 @@ impl Service {
             let broken = |error: std::io::Error| Problem::Unreachable { reason: error.to_string() };
             body.by_ref().take(MOST_WORDS).read_to_end(&mut words).map_err(broken)?;
         }
+        let aside = (is_list && answer.status.is_success()).then(|| set_aside(&mut words)).unwrap_or_default();
         let mut response = HttpResponse::new(HttpResponseBody::from(words));
+        response.extensions_mut().insert(aside);
         (*response.status_mut(), *response.headers_mut()) = (answer.status, answer.headers);
         if let Some(length) = answer.length {
             response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
@@ -241,6 +252,14 @@ impl fmt::Debug for Asked {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("Asked").field("is_object", &self.is_object).finish_non_exhaustive()
     }
+}
+
+/// Takes the entries from the page of a list that would make it unreadable.
+fn set_aside(page: &mut Vec<u8>) -> SetAside {
+    let Ok(text) = std::str::from_utf8(page) else { return SetAside::default() };
+    let (kept, keys) = keys::set_aside(text);
+    *page = kept.into_bytes();
+    SetAside(keys)
 }
 
 /// Runs a future on this thread. The futures of this module wait only for the client, which blocks, and for each other.
