@@ -81,7 +81,6 @@ def test_spark(expected, monkeypatch):
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java, which is not installed")
     from pyspark.sql import SparkSession
-    from pyspark.sql.functions import col
 
     def features(batches):
         extractor = fz.Extractor(recipe={"size": 64}, threads=1)
@@ -96,7 +95,7 @@ def test_spark(expected, monkeypatch):
     builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
     spark = builder.config("spark.sql.shuffle.partitions", "1").getOrCreate()
     try:
-        photos = spark.read.format("binaryFile").load(str(FOLDER)).select("path", col("content").alias("bytes"))
+        photos = spark.read.format("binaryFile").load(str(FOLDER)).selectExpr("path", "content AS bytes")
         schema = "path string, bytes binary, width int, height int, "
         schema += "status string, kind string, error string, features array<float>"
         rows = photos.mapInArrow(features, schema).select("path", "status", "features").collect()

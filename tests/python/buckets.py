@@ -60,7 +60,7 @@ def free_port():
 
 
 def wait_for(port):
-    for _ in range(300):
+    for _ in range(3000):
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
