@@ -14,6 +14,7 @@ use crate::pictures::PredictorError;
 use crate::progress::{bytes, duration, plural};
 use crate::stages::evaluate::Validated;
 use crate::stages::reduce::Reduced;
+use crate::stages::train::LeftOut;
 use crate::store::{RunDir, Summary, flat};
 use crate::terminal::{printable, printable_path};
 
@@ -129,7 +130,7 @@ fn run_text(summary: &Summary) -> String {
     lines.join("\n")
 }
 
-/// The classifiers that were compared in cross-validation, a line each.
+/// The classifiers that were compared in cross-validation, a line each, and those that were left out.
 fn compared(summary: &Summary) -> Vec<String> {
     let all: Vec<Validated> = Deserialize::deserialize(&summary.metrics["cross_validation"]).unwrap_or_default();
     let one = |one: &Validated| {
@@ -139,7 +140,9 @@ fn compared(summary: &Summary) -> Vec<String> {
         let kept = if one.kept { " (kept)" } else { "" };
         format!("{percent:6.2} % ± {more:.2}{loss}  {}{kept}", printable(&one.classifier))
     };
-    all.iter().map(one).collect()
+    let left_out: Vec<LeftOut> = Deserialize::deserialize(&summary.metrics["left_out"]).unwrap_or_default();
+    let other = |one: &LeftOut| format!("left out: {}: {}", printable(&one.classifier), printable(&one.why));
+    all.iter().map(one).chain(left_out.iter().map(other)).collect()
 }
 
 /// The settings that differ from their defaults, as `key=value`, without the folder and the name of the run.

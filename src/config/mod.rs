@@ -42,7 +42,7 @@ pub use runtime::Runtime;
 pub use schema::schema;
 pub use size::{NoSize, Size};
 pub use source::Source;
-pub use train::{Calibrate, Candidate, Classifier, Train};
+pub use train::{Calibrate, Candidate, Classifier, Passing, Train};
 
 pub use crate::learn::hyperparameters::{ClassWeight, InMemory};
 pub use crate::learn::knn::{KnnParams, Metric, Weighting};

@@ -20,8 +20,8 @@ pub struct Train {
     /// Compares logistic regression (`c` from 0.0001 to 10,000), the nearest neighbours and two perceptrons by their
     /// log loss in the folds, and keeps the simplest within one standard error of the best: logistic regression before
     /// neighbours before perceptrons, the smallest `c` first. Candidates for which there are too few pictures or too
-    /// little memory are left out, and there are at most as many folds as the largest class has pictures, unless `cv`
-    /// is given. `train: auto` is its short form.
+    /// little memory, and those whose training diverges, are left out, and the leaderboard names the reason. There are
+    /// at most as many folds as the largest class has pictures, unless `cv` is given. `train: auto` is its short form.
     #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     pub auto: Option<Auto>,
     /// The classifiers that `auto` compares, the simplest first.
@@ -124,6 +124,14 @@ pub enum Classifier<'a> {
     Knn(&'a KnnParams),
 }
 
+/// The settings that are left after a check of the classifiers.
+#[derive(Debug)]
+pub struct Passing<'a, E> {
+    pub settings: Cow<'a, Train>,
+    /// The candidates of `auto` that were left out, in words, each with its error.
+    pub refused: Vec<(String, E)>,
+}
+
 impl Train {
     /// All classifiers in the YAML, in the order of the reference.
     pub fn classifiers(&self) -> Vec<Classifier<'_>> {
@@ -143,24 +151,24 @@ impl Train {
         own.chain(listed).chain(chosen.map(|one| (format!("train.{}", one.name()), one))).collect()
     }
 
-    /// The settings with those candidates of `auto` that pass `check`; its first error if no candidate passes. A
-    /// classifier that is named in the YAML must pass.
-    pub fn passing<E>(&self, check: impl Fn(&str, Classifier) -> Result<(), E>) -> Result<Cow<'_, Self>, E> {
+    /// The settings with those candidates of `auto` that pass `check`, and the others with their errors; the first
+    /// error if no candidate passes. A classifier that is named in the YAML must pass.
+    pub fn passing<E>(&self, mut check: impl FnMut(&str, Classifier) -> Result<(), E>) -> Result<Passing<'_, E>, E> {
         if self.auto.is_none() {
             self.keyed().into_iter().try_for_each(|(key, one)| check(&key, one))?;
-            return Ok(Cow::Borrowed(self));
+            return Ok(Passing { settings: Cow::Borrowed(self), refused: Vec::new() });
         }
-        let (mut passed, mut refused) = (Vec::new(), None);
+        let (mut passed, mut refused) = (Vec::new(), Vec::new());
         for (candidate, (key, one)) in self.grid.iter().zip(self.keyed()) {
             match check(&key, one) {
                 Ok(()) => passed.push(candidate.clone()),
-                Err(error) => refused = refused.or(Some(error)),
+                Err(error) => refused.push((one.describe(), error)),
             }
         }
-        match refused.filter(|_| passed.is_empty()) {
-            Some(error) => Err(error),
-            None => Ok(Cow::Owned(Self { grid: passed, ..self.clone() })),
+        if passed.is_empty() && !refused.is_empty() {
+            return Err(refused.swap_remove(0).1);
         }
+        Ok(Passing { settings: Cow::Owned(Self { grid: passed, ..self.clone() }), refused })
     }
 
     /// Mutable access to every perceptron, with its key in the YAML.

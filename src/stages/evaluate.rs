@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::rows::{Source, is_train};
 use crate::stages::scan::Split;
-use crate::stages::train::{Calibration, Scored, Trained};
+use crate::stages::train::{Calibration, LeftOut, Scored, Trained};
 use crate::stages::{StageId, train};
 use crate::store::OutputFile;
 use crate::table::FeatureMatrix;
@@ -72,6 +72,8 @@ pub struct Document {
     /// `mlp`, `logistic` or `knn`.
     pub classifier: String,
     pub cross_validation: Vec<Validated>,
+    /// The candidates of `train: auto` that were not compared, with their reasons.
+    pub left_out: Vec<LeftOut>,
     pub epochs: usize,
     pub converged: bool,
     pub ended_by: Option<String>,
@@ -302,6 +304,7 @@ impl Document {
             train,
             classifier: trained.kind.clone(),
             cross_validation: trained.candidates.iter().map(validated).collect(),
+            left_out: trained.left_out.clone(),
             epochs: trained.epochs,
             converged: trained.converged,
             ended_by: trained.ended_by.clone(),

@@ -11,7 +11,6 @@ mod table;
 mod validate;
 mod warm;
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -24,7 +23,7 @@ use crate::io::IoError;
 use crate::io::features::Key;
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::folds::{self, FoldError};
-use crate::learn::mlp::{End, Epoch};
+use crate::learn::mlp::{End, Epoch, MlpError};
 use crate::memory::NoRoom;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, bytes, plural};
@@ -70,6 +69,9 @@ pub struct Trained {
     pub validation_scores: Vec<f64>,
     /// Every classifier that was cross-validated, in the order of the YAML, or from the simplest on where `auto` chose.
     pub candidates: Vec<Scored>,
+    /// The candidates of `auto` that were not compared, in the order in which they were left out.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
     /// True if the simplest classifier within one standard error of the lowest log loss was kept, and not the most
     /// accurate.
     #[serde(default)]
@@ -112,6 +114,27 @@ pub struct Scored {
     pub seconds: f64,
 }
 
+/// A candidate of `auto` that was not compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The classifier in words.
+    pub classifier: String,
+    pub why: String,
+}
+
+impl LeftOut {
+    fn new(classifier: String, error: &impl std::fmt::Display) -> Self {
+        let why = error.to_string();
+        Self { classifier, why: why.strip_prefix("train: ").unwrap_or(&why).to_string() }
+    }
+
+    /// The settings that are left after a check, and the candidates that are not.
+    fn apart<E: std::fmt::Display>(passing: config::Passing<E>) -> (config::Train, Vec<Self>) {
+        let config::Passing { settings, refused } = passing;
+        (settings.into_owned(), refused.into_iter().map(|(name, error)| Self::new(name, &error)).collect())
+    }
+}
+
 /// No classifier can be trained.
 #[derive(Debug, Error)]
 pub enum TrainError {
@@ -135,6 +158,13 @@ pub enum TrainError {
     Start { key: String, run: PathBuf, what: String },
     #[error("train: cannot read the rows that were copied to disk: {0}")]
     Disk(std::io::Error),
+}
+
+impl TrainError {
+    /// Whether the numbers of one training grew beyond all bounds, which says nothing about other classifiers.
+    fn is_divergence(&self) -> bool {
+        matches!(self, Self::Learn(ClassifierError::Layers(MlpError::Diverged { .. })))
+    }
 }
 
 impl From<SelectError> for TrainError {
@@ -168,50 +198,73 @@ pub fn run(
     let keys = source.train_keys()?;
     let known = known(&keys, classes)?;
     let y = numbers(&keys, &known);
-    let asked = settings.classifiers().len();
     let size = (y.len(), source.cols(plan.width())?);
     let shape = room::Shape { rows: size.0, cols: size.1, classes: known.len() };
-    let settings = &*settings.passing(|key, one| room::fits(&plan.pipeline.written(key), one, shape))?;
+    let (settings, mut left_out) = LeftOut::apart(settings.passing(|key, one| {
+        let key = plan.pipeline.written(key);
+        room::fits(&key, one, shape)
+    })?);
     let dear = settings.keyed().into_iter().find_map(|(key, one)| dear(&plan.pipeline.written(&key), one, size));
     dear.iter().for_each(|text| ui.warn(text));
-    let folds = calibrate::folds(settings, &keys, &y, &known)?;
-    let settings = &*match &folds {
-        Some(folds) => folds.passing(settings, &y, known.len())?,
-        None => Cow::Borrowed(settings),
-    };
-    let all = settings.classifiers();
-    if all.len() < asked {
-        let (few, all) = (asked - all.len(), plural(asked, "candidate"));
-        ui.note(&format!("{few} of {all} of `train: auto` left out: too few train pictures, or too little memory"));
-    }
+    let folds = calibrate::folds(&settings, &keys, &y, &known)?;
     let (mut candidates, mut held_out) = (Vec::new(), Vec::new());
-    if let Some(folds) = &folds {
-        match validated(plan, settings, source, (&y, &known), folds, ui) {
-            // the user did not ask for a calibration
-            Err(TrainError::Fold(text)) if !folds.compare && settings.calibrate.is_none() => {
-                ui.note(&format!("probabilities are not calibrated: {text}"));
-            }
-            scored => (candidates, held_out) = scored?.into_iter().unzip(),
+    let mut settings = match &folds {
+        None => settings,
+        Some(folds) => {
+            let (settings, few) = LeftOut::apart(folds.passing(&settings, &y, known.len())?);
+            left_out.extend(few);
+            let mut scored = match validated(plan, &settings, source, (&y, &known), folds, ui) {
+                // the user did not ask for a calibration
+                Err(TrainError::Fold(text)) if !folds.compare && settings.calibrate.is_none() => {
+                    ui.note(&format!("probabilities are not calibrated: {text}"));
+                    Vec::new().into_iter()
+                }
+                scored => scored?.into_iter(),
+            };
+            let (settings, diverged) = LeftOut::apart(settings.passing(|_, _| match scored.next() {
+                Some(scored) => scored.map(|(scored, held)| {
+                    candidates.push(scored);
+                    held_out.push(held);
+                }),
+                None => Ok(()),
+            })?);
+            left_out.extend(diverged);
+            settings
         }
-    }
+    };
+    left_out.iter().for_each(|one| ui.note(&format!("{}: left out: {}", one.classifier, one.why)));
     let auto = settings.auto.is_some();
-    let best = best(&candidates, auto);
+    // The best candidate of `auto` may diverge on all rows; then the next best is fitted.
+    let (best, classifier, line) = loop {
+        let best = best(&candidates, auto);
+        let chosen = settings.classifiers()[best];
+        let line = ui.stage(StageId::Train, chosen.max_iter().map(|most| most as u64), "epochs");
+        let key = plan.pipeline.written(&settings.keyed()[best].0);
+        let fitted = fitted(plan, (&key, chosen), source, (&y, &known), ui, &|epoch| {
+            line.inc(1);
+            line.message(format!("loss {:.4}", epoch.loss));
+        });
+        match fitted {
+            Err(error) if error.is_divergence() && candidates.len() > 1 && auto => {
+                left_out.push(LeftOut::new(chosen.describe(), &error));
+                settings.grid.remove(best);
+                candidates.remove(best);
+                held_out.remove(best);
+            }
+            fitted => break (best, fitted?, line),
+        }
+    };
     let calibration = folds.as_ref().filter(|folds| folds.calibrate);
     let calibration = calibration.and_then(|folds| held_out.into_iter().nth(best)?.calibrated(folds));
     if !folds.is_some_and(|folds| folds.compare) {
         candidates.clear();
     }
-    let chosen = all[best];
+    let chosen = settings.classifiers()[best];
     let key = plan.pipeline.written(&settings.keyed()[best].0);
-    let line = ui.stage(StageId::Train, chosen.max_iter().map(|most| most as u64), "epochs");
     let rows = y.len();
-    let classifier = fitted(plan, (&key, chosen), source, (&y, &known), ui, &|epoch| {
-        line.inc(1);
-        line.message(format!("loss {:.4}", epoch.loss));
-    })?;
     let inputs = classifier.inputs();
     let temperature = calibration.map(|calibration| calibration.temperature);
-    let sample = novelty::fit(plan, settings, source, &keys, (&y, known.len()), ui)?;
+    let sample = novelty::fit(plan, &settings, source, &keys, (&y, known.len()), ui)?;
     let files = saved::save(plan, chosen.name(), &classifier, &known, temperature, sample.as_ref())?;
     let (epochs, end, loss_curve, validation_scores) = match classifier {
         Classifier::Layers(mlp) => (mlp.n_iter, mlp.end, mlp.loss_curve, mlp.validation_scores),
@@ -230,6 +283,7 @@ pub fn run(
         loss_curve,
         validation_scores,
         candidates,
+        left_out,
         auto,
         calibration,
     };
@@ -260,7 +314,7 @@ fn validated(
     (y, classes): (&[usize], &[String]),
     folds: &Folds,
     ui: &Ui,
-) -> Result<Vec<(Scored, HeldOut)>, TrainError> {
+) -> Result<Vec<Result<(Scored, HeldOut), TrainError>>, TrainError> {
     let count = folds.count;
     let scarce: Vec<&str> =
         folds::scarce(y, classes.len(), count).into_iter().map(|class| classes[class].as_str()).collect();
@@ -270,7 +324,7 @@ fn validated(
     let (select, reduce) = (plan.pipeline.select.as_ref(), plan.pipeline.reduce.as_ref());
     let (shards, width, folder) = (source.shards, plan.width(), plan.dir.root());
     let columns = validate::Columns { shards, width, select, reduce, folder };
-    validate::validate(&settings.classifiers(), columns, (y, classes), folds, ui)
+    validate::validate(settings, columns, (y, classes), folds, ui)
 }
 
 /// Fits the classifier with the settings at `key` on all train rows, whose classes are `y`.

@@ -108,12 +108,19 @@ fn auto_leaves_out_candidates_for_which_there_are_too_few_pictures() {
     ] {
         let workspace = Workspace::with_fruits(each, 4);
         let ran = workspace.run("out", &[&cut[..], &["--set", &format!("train={train}")]].concat()).ok();
-        assert_eq!(ran.stderr.contains("1 of 12 candidates of `train: auto` left out"), !near, "{}", ran.stderr);
+        let why = "5 neighbours are asked for, and there are";
+        assert_eq!(ran.stderr.contains(&format!("knn (k 5): left out: {why}")), !near, "{}", ran.stderr);
+        let shown = workspace.call(&["show", "out"]).ok().stdout;
+        assert_eq!(shown.contains(&format!("left out: knn (k 5): {why}")), !near, "{shown}");
+        assert_eq!(workspace.text("out/report.html").contains(&format!("left out: {why}")), !near);
         let metrics = workspace.json("out/metrics.json");
         let scored = metrics["cross_validation"].as_array().expect("a list");
         let names: Vec<&str> = scored.iter().map(|one| one["classifier"].as_str().expect("a name")).collect();
         assert_eq!(names.iter().filter(|name| name.starts_with("knn")).count(), usize::from(near), "{each}: {names:?}");
         assert_eq!(names.len(), 11 + usize::from(near), "{each}: {names:?}");
+        let left_out = metrics["left_out"].as_array().expect("a list");
+        assert_eq!(left_out.len(), usize::from(!near), "{each}: {left_out:?}");
+        assert!(left_out.iter().all(|one| one["classifier"] == "knn (k 5)"), "{left_out:?}");
         assert!(scored.iter().all(|one| one["folds"].as_array().map(Vec::len) == Some(folds)), "{each}: {scored:?}");
         assert_eq!(scored.iter().filter(|one| one["kept"] == true).count(), 1);
         predict_agrees(&workspace, "out");

@@ -105,9 +105,11 @@ pub fn largest(y: &[usize], classes: usize) -> usize {
 /// simplest first, and `losses` has the loss of each on every fold (Hastie, Tibshirani and Friedman, "The Elements of
 /// Statistical Learning", 7.10). None without models.
 pub fn simplest(losses: &[Vec<f64>]) -> Option<usize> {
-    let best = losses.iter().min_by(|a, b| mean(a).total_cmp(&mean(b)))?;
-    let limit = mean(best) + standard_error(best);
-    losses.iter().position(|one| mean(one) <= limit)
+    // A loss that is NaN counts as infinite.
+    let of = |losses: &[f64]| Some(mean(losses)).filter(|mean| !mean.is_nan()).unwrap_or(f64::INFINITY);
+    let best = losses.iter().min_by(|a, b| of(a).total_cmp(&of(b)))?;
+    let limit = of(best) + standard_error(best);
+    losses.iter().position(|one| of(one) <= limit)
 }
 
 /// Returns the standard error of the mean: the sample's standard deviation over the root of its size; 0 for a single

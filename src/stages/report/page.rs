@@ -189,7 +189,7 @@ fn compared(trained: &Trained) -> Option<Value> {
     };
     let folds = all.first()?.folds.len();
     let note = format!("Means over {folds} folds of the train images; {rule}.");
-    Some(json!({"note": note, "rows": all.iter().map(row).collect::<Vec<_>>()}))
+    Some(json!({"note": note, "rows": all.iter().map(row).collect::<Vec<_>>(), "left_out": trained.left_out}))
 }
 
 fn components(data: &ReportData) -> Option<Value> {

@@ -157,6 +157,7 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> ReportData {
             kind: "mlp".into(),
             description: "mlp [100, 10], adam".into(),
             candidates: vec![scored("logistic (c 1)", 0.93, 0.31), scored("mlp [100, 10], adam", 0.95, 0.22)],
+            left_out: Vec::new(),
             auto: false,
             calibration: None,
             rows: 2 * total,

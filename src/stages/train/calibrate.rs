@@ -1,7 +1,6 @@
 //! The folds of the train split, and the calibration of the probabilities, which is fitted on rows that the classifier
 //! was not fitted on.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -93,7 +92,7 @@ impl Folds {
         settings: &'a config::Train,
         y: &[usize],
         classes: usize,
-    ) -> Result<Cow<'a, config::Train>, TrainError> {
+    ) -> Result<config::Passing<'a, TrainError>, TrainError> {
         let beside = |held| (0..y.len()).filter(|&row| self.of[row] != held).collect::<Vec<usize>>();
         let rows: Vec<Vec<usize>> = (0..self.fitted).map(beside).collect();
         settings.passing(|_, one| rows.iter().try_for_each(|rows| fit::check_rows(one, y, rows, classes)))

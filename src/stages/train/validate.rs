@@ -10,7 +10,7 @@ use super::calibrate::{Folds, HeldOut};
 use super::fit::{self, TrainTable};
 use super::table::{Filling, Table};
 use super::{Scored, TrainError};
-use crate::config::{Classifier, Reduce, Select};
+use crate::config::{Classifier, Reduce, Select, Train};
 use crate::learn::dataset::Transformer;
 use crate::learn::metrics;
 use crate::learn::mlp::argmax;
@@ -33,15 +33,16 @@ pub struct Columns<'a> {
 }
 
 /// Scores every classifier on every fold, fitted on the others, and keeps its probabilities for the rows of the fold.
-/// `y` is the class of each train row.
+/// `y` is the class of each train row. A candidate of `auto` whose training diverges has an error of its own.
 pub fn validate(
-    classifiers: &[Classifier],
+    settings: &Train,
     columns: Columns,
     (y, classes): (&[usize], &[String]),
     folds: &Folds,
     ui: &Ui,
-) -> Result<Vec<(Scored, HeldOut)>, TrainError> {
-    let fold = &folds.of;
+) -> Result<Vec<Result<(Scored, HeldOut), TrainError>>, TrainError> {
+    let (classifiers, fold) = (&settings.classifiers()[..], &folds.of);
+    let mut diverged: Vec<Option<TrainError>> = classifiers.iter().map(|_| None).collect();
     let (mut scores, mut seconds) = (vec![Vec::new(); classifiers.len()], vec![0.0; classifiers.len()]);
     let mut losses = vec![Vec::new(); classifiers.len()];
     let mut held_out = vec![HeldOut::new(y.len() * folds.fitted / folds.count, classes.len()); classifiers.len()];
@@ -52,8 +53,17 @@ pub fn validate(
         let [x_train, x_test] = columns.split(classifiers, fold, held, classes, ui)?;
         let data = TrainTable { x: &x_train, y: &y_train, classes };
         for (i, classifier) in classifiers.iter().enumerate() {
+            if diverged[i].is_some() {
+                continue;
+            }
             let start = Instant::now();
-            let fitted = fit::fit(*classifier, data, None, ui, &|_| ())?;
+            let fitted = match fit::fit(*classifier, data, None, ui, &|_| ()) {
+                Err(error) if settings.auto.is_some() && error.is_divergence() => {
+                    diverged[i] = Some(error);
+                    continue;
+                }
+                fitted => fitted?,
+            };
             let (mut right, mut lost, mut truth) = (0, 0.0, y_test.iter());
             x_test.for_each(|rows| {
                 for (row, &class) in fitted.predict_proba(rows)?.iter_rows().zip(&mut truth) {
@@ -78,7 +88,7 @@ pub fn validate(
         ui.note(&format!("{name}: {percent:.2} % ± {more:.2} in {} folds, {seconds:.1} s", folds.len()));
         Scored { name, mean, sd, folds, losses, seconds }
     });
-    Ok(scored.zip(held_out).collect())
+    Ok(scored.zip(held_out).zip(diverged).map(|(scored, diverged)| diverged.map_or(Ok(scored), Err)).collect())
 }
 
 impl Columns<'_> {
@@ -200,8 +210,8 @@ mod tests {
             let data = (&y[..], &classes[..]);
             let scores = |train: &config::Train| {
                 let of = Folds { of: fold.clone(), count: folds, fitted: folds, compare: true, calibrate: false };
-                let scored = validate(&train.classifiers(), columns, data, &of, &Ui::silent()).expect("scores");
-                scored.into_iter().map(|(scored, _)| scored).collect::<Vec<_>>()
+                let scored = validate(train, columns, data, &of, &Ui::silent()).expect("scores");
+                scored.into_iter().map(|scored| scored.expect("it converges").0).collect::<Vec<_>>()
             };
             let scored = scores(train);
             // the same folds, with rows on disk
@@ -230,5 +240,32 @@ mod tests {
             }
         }
         assert!(read_from_disk, "every case has a `knn`, which holds the folds");
+    }
+
+    #[test]
+    fn a_candidate_of_auto_that_diverges_is_no_error_of_the_others() {
+        let rows: Vec<usize> = (0..24).collect();
+        let y: Vec<usize> = rows.iter().map(|row| row % 2).collect();
+        let x = rows.iter().flat_map(|&row| [(row % 2) as f32, row as f32 / 24.0, 1.0]).collect();
+        let x = FeatureMatrix::from_vec(24, 3, x).expect("24 × 3");
+        let classes = ["a", "b"].map(String::from);
+        let (_folder, dir, shards) = stored(&x, &y, &classes);
+        let shards = Shards::of(&dir, shards, &[]);
+        let columns = Columns { shards: &shards, width: 3, select: None, reduce: None, folder: dir.root() };
+        let of = folds::stratified(&y, 2, 3).expect("folds");
+        let folds = Folds { of, count: 3, fitted: 3, compare: true, calibrate: false };
+        let pipeline = config::parse("{version: 1, input: {root: .}, train: auto}", "pipeline.yaml".as_ref(), &[]);
+        let mut train = pipeline.expect("a pipeline").train.expect("auto");
+        let (solver, activation) = (config::Solver::Sgd, config::Activation::Identity);
+        let wild = config::MlpParams { solver, activation, learning_rate_init: 1e20, ..Default::default() };
+        train.grid.truncate(2);
+        train.grid[0] = config::Candidate { mlp: Some(wild), ..Default::default() };
+        let validated = |train: &Train| validate(train, columns, (&y, &classes), &folds, &Ui::silent());
+        let of_each = validated(&train).expect("one of them converges");
+        assert!(of_each[0].as_ref().is_err_and(TrainError::is_divergence), "{of_each:?}");
+        assert!(of_each[1].as_ref().is_ok_and(|(scored, _)| scored.folds.len() == 3), "{of_each:?}");
+        // one that the user has named is an error
+        let named = Train { auto: None, ..train };
+        assert!(validated(&named).expect_err("it diverges").is_divergence());
     }
 }
