@@ -238,11 +238,12 @@ struct Pictures {
 }
 
 impl Sequence for Pictures {
-    fn next(&mut self) -> Result<Vec<u8>, Failure> {
+    fn next(&mut self, most: u64) -> Result<Option<Vec<u8>>, Failure> {
         loop {
             if let Some(batch) = self.batch.as_ref().filter(|batch| self.row < batch.len()) {
                 self.row += 1;
-                return Ok(batch.value(self.row - 1).to_vec());
+                let value = batch.value(self.row - 1);
+                return Ok((value.len() as u64 <= most).then(|| value.to_vec()));
             }
             let batch = self.reader.next().ok_or_else(|| damaged("the table has no such row"))?;
             let batch = batch.map_err(|error| damaged(error.to_string()))?;

@@ -392,15 +392,19 @@ struct Unpacking {
 }
 
 impl Sequence for Unpacking {
-    fn next(&mut self) -> Result<Vec<u8>, Failure> {
+    fn next(&mut self, most: u64) -> Result<Option<Vec<u8>>, Failure> {
         let spans = self.spans.get().ok_or_else(|| damaged("it has no members"))?;
         let number = self.next;
         self.next += 1;
         let Some(span) = spans.get(&number) else {
             // a part of a listing does not need the pictures between its own
             let is_last = spans.last_key_value().is_none_or(|(last, _)| *last < number);
-            return if is_last { Err(damaged("it has no such member")) } else { Ok(Vec::new()) };
+            return if is_last { Err(damaged("it has no such member")) } else { Ok(None) };
         };
+        if span.bytes > most {
+            // passed by on the way to the next one
+            return Ok(None);
+        }
         let gap = span.offset.checked_sub(self.tape.position).ok_or_else(|| damaged("its members overlap"))?;
         if !self.tape.skip(gap)? {
             return Err(damaged("its archive ends before it"));
@@ -409,7 +413,7 @@ impl Sequence for Unpacking {
         if bytes.len() as u64 != span.bytes {
             return Err(damaged("its archive ends before it does"));
         }
-        Ok(bytes)
+        Ok(Some(bytes))
     }
 }
 

@@ -21,8 +21,8 @@ const OPEN: usize = 8;
 
 /// Reads pictures one after another.
 pub(super) trait Sequence: Send {
-    /// The bytes of the next picture.
-    fn next(&mut self) -> Result<Vec<u8>, Failure>;
+    /// The bytes of the next picture; none if it has more than `most`, in which case it takes no memory.
+    fn next(&mut self, most: u64) -> Result<Option<Vec<u8>>, Failure>;
 }
 
 /// Opens the sequences.
@@ -124,7 +124,9 @@ impl State {
     fn advance(&mut self, number: u64) -> Result<Vec<u8>, Failure> {
         loop {
             let sequence = self.sequence.as_mut().ok_or_else(|| damaged("it has no beginning"))?;
-            let bytes = match guarded(|| sequence.next()) {
+            // whatever would not be kept for others is passed by
+            let most = if self.next == number { u64::MAX } else { KEPT };
+            let bytes = match guarded(|| sequence.next(most)) {
                 Ok(bytes) => bytes,
                 Err(failure) => {
                     // pictures after a fault of the stream are lost, and further requests fail without reading
@@ -135,10 +137,11 @@ impl State {
             };
             let at = self.next;
             self.next += 1;
-            if at == number {
-                return Ok(bytes);
+            match bytes {
+                Some(bytes) if at == number => return Ok(bytes),
+                Some(bytes) => self.keep(at, bytes),
+                None => {}
             }
-            self.keep(at, bytes);
         }
     }
 
@@ -190,12 +193,12 @@ mod tests {
     struct From(u64, u64);
 
     impl Sequence for From {
-        fn next(&mut self) -> Result<Vec<u8>, Failure> {
+        fn next(&mut self, _: u64) -> Result<Option<Vec<u8>>, Failure> {
             if self.0 == self.1 {
                 return Err(damaged("the end"));
             }
             self.0 += 1;
-            Ok((self.0 - 1).to_le_bytes().to_vec())
+            Ok(Some((self.0 - 1).to_le_bytes().to_vec()))
         }
     }
 
