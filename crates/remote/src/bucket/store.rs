@@ -224,7 +224,7 @@ impl Service {
             let broken = |error: std::io::Error| Problem::Unreachable { reason: error.to_string() };
             body.by_ref().take(MOST_WORDS).read_to_end(&mut words).map_err(broken)?;
         }
-        let aside = (is_list && answer.status.is_success()).then(|| set_aside(&mut words)).unwrap_or_default();
+        let aside = if is_list && answer.status.is_success() { set_aside(&mut words) } else { SetAside::default() };
         let mut response = HttpResponse::new(HttpResponseBody::from(words));
         response.extensions_mut().insert(aside);
         (*response.status_mut(), *response.headers_mut()) = (answer.status, answer.headers);
