@@ -125,7 +125,11 @@ pub struct LeftOut {
 impl LeftOut {
     fn new(classifier: String, error: &impl std::fmt::Display) -> Self {
         let why = error.to_string();
-        Self { classifier, why: why.strip_prefix("train: ").unwrap_or(&why).to_string() }
+        let why = why.strip_prefix("train: ").unwrap_or(&why);
+        // the error begins with the kind of the classifier, as its name does
+        let is_kind = |kind: &str| classifier.split(' ').next() == Some(kind);
+        let why = why.split_once(": ").filter(|(kind, _)| is_kind(kind)).map_or(why, |(_, why)| why).to_string();
+        Self { classifier, why }
     }
 
     /// The settings that are left after a check, and the candidates that are not.

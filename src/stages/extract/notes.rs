@@ -68,11 +68,35 @@ impl<'de> Deserialize<'de> for Note {
 /// All notes of the store.
 #[derive(Debug, Default)]
 pub struct Notes {
-    /// Sorted by path, each with the index of the file that it was read from; a note of another run has none.
-    notes: Vec<(Note, Option<u32>)>,
+    /// Sorted by path.
+    notes: Vec<Known>,
     files: Vec<PathBuf>,
     /// New stamps of files whose contents are unchanged: by the file that has the note, and by the hash of the path.
     touched: BTreeMap<PathBuf, BTreeMap<u64, u64>>,
+}
+
+/// A note in 40 bytes: a large run has millions of them.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    path: u64,
+    stamp: u64,
+    /// [`Contents`] in the encoding of the store.
+    contents: [u8; 16],
+    /// The index of the file that the note was read from, or [`OTHER_RUN`].
+    file: u32,
+}
+
+/// The file of a note of another run.
+const OTHER_RUN: u32 = u32::MAX;
+
+impl Known {
+    fn new(Note { path, stamp, contents }: Note, file: u32) -> Self {
+        Self { path, stamp, contents: contents.to_bytes(), file }
+    }
+
+    fn contents(&self) -> Contents {
+        Contents::from_bytes(self.contents)
+    }
 }
 
 /// Fills in the contents of all pictures for which the store has a note.
@@ -102,27 +126,26 @@ impl Notes {
                 Some(journal::EXTENSION) => journal::notes(path),
                 _ => Vec::new(),
             };
-            notes.extend(noted.into_iter().map(|note| (note, Some(file))));
+            notes.extend(noted.into_iter().map(|note| Known::new(note, file)));
         }
-        notes.sort_unstable_by_key(|(note, file)| (note.path, *file));
+        notes.sort_unstable_by_key(|known| (known.path, known.file));
         Self { notes, files, touched: BTreeMap::new() }
     }
 
     /// Adds the notes of runs with the same extraction. These are not updated, since they belong to the other runs.
     pub fn add_others(&mut self, plan: &Plan) -> Result<(), ExtractError> {
         for other in beside::others(plan)? {
-            let notes = Self::read(&other).notes.into_iter().map(|(note, _)| note);
             // a file that was unreadable in that run may be readable now
-            let notes = notes.filter(|note| note.contents != Contents::Unread);
-            self.notes.extend(notes.map(|note| (note, None)));
+            let notes = Self::read(&other).notes.into_iter().filter(|known| known.contents() != Contents::Unread);
+            self.notes.extend(notes.map(|known| Known { file: OTHER_RUN, ..known }));
         }
-        self.notes.sort_by_key(|(note, _)| note.path);
+        self.notes.sort_by_key(|known| known.path);
         Ok(())
     }
 
-    fn of(&self, path: u64) -> impl Iterator<Item = &(Note, Option<u32>)> {
-        let first = self.notes.partition_point(|(note, _)| note.path < path);
-        self.notes[first..].iter().take_while(move |(note, _)| note.path == path)
+    fn of(&self, path: u64) -> impl Iterator<Item = &Known> {
+        let first = self.notes.partition_point(|known| known.path < path);
+        self.notes[first..].iter().take_while(move |known| known.path == path)
     }
 
     /// Fills in the contents of the pictures of a part. Files that may have changed are read, in parallel. Of pictures
@@ -133,16 +156,16 @@ impl Notes {
         let mut doubtful = Vec::new();
         let pictures = part.pictures.iter_mut().enumerate();
         for (i, picture) in pictures.filter(|(_, picture)| picture.contents == Contents::Unknown) {
-            let mut known = self.of(path(picture)).map(|(note, _)| note).peekable();
+            let mut known = self.of(path(picture)).peekable();
             if known.peek().is_none() {
                 continue;
             }
-            match known.find(|note| note.stamp == picture.stamp && picture.stamp != 0) {
-                Some(note) => picture.contents = note.contents,
+            match known.find(|known| known.stamp == picture.stamp && picture.stamp != 0) {
+                Some(known) => picture.contents = known.contents(),
                 None => doubtful.push(i),
             }
         }
-        let is_own = |i: &usize| self.of(path(&part.pictures[*i])).any(|(_, file)| file.is_some());
+        let is_own = |i: &usize| self.of(path(&part.pictures[*i])).any(|known| known.file != OTHER_RUN);
         let (own, others): (Vec<usize>, Vec<usize>) = doubtful.into_iter().partition(is_own);
         self.read_again(plan, part, &own, ui)?;
         let step = others.len().div_ceil(TRIED).max(1);
@@ -172,10 +195,10 @@ impl Notes {
         for (&i, contents) in doubtful.iter().zip(hashes) {
             let picture = &mut part.pictures[i];
             picture.contents = contents;
-            let same: Vec<Option<u32>> =
-                self.of(path(picture)).filter(|(note, _)| note.contents == contents).map(|one| one.1).collect();
+            let same: Vec<u32> =
+                self.of(path(picture)).filter(|known| known.contents() == contents).map(|known| known.file).collect();
             changed += usize::from(same.is_empty());
-            for file in same.into_iter().flatten() {
+            for file in same.into_iter().filter(|&file| file != OTHER_RUN) {
                 let stamps = self.touched.entry(self.files[file as usize].clone()).or_default();
                 stamps.insert(path(picture), picture.stamp);
             }
