@@ -214,6 +214,7 @@ NETWORKS = {
     "timm.vit_map": (timm_vit(class_token=False, global_pool="map"), 17, 64),
     "timm.vit_avg": (timm_vit(global_pool="avg"), 14, 64),
     "timm.vit_clip": (timm_vit(pre_norm=True, act_layer="quick_gelu"), 17, 64),
+    "timm.resnet50_clip": (of_timm("resnet50_clip", img_size=64, num_classes=100), 17, 64),
     "timm.swin": (timm_swin("swin_transformer", "SwinTransformer"), 17, 64),
     "timm.swin_v2": (timm_swin("swin_transformer_v2", "SwinTransformerV2"), 17, 64),
     "transformers.vit": (of_transformers("ViTForImageClassification", "logits"), 17, 64),

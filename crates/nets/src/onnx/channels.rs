@@ -84,6 +84,9 @@ impl<'a> Importer<'a> {
         if let Some(tokens) = self.prefixed(node, axis)? {
             return Ok(tokens);
         }
+        if let Some(tokens) = self.after_vector(node, axis)? {
+            return Ok(tokens);
+        }
         if let Some(seen) = self.rejoined(node, axis) {
             return Ok(seen);
         }

@@ -1,7 +1,7 @@
 //! Tokens: the positions of a map behind constants, what is added to them, and parts of layers.
 //!
-//! Exporters put constants before the positions of a map (class and register tokens) and add constants to all of them
-//! (embeddings), in any order. Each step makes a new layer of tokens of the same map: those before it are read by
+//! Exporters put constants before the positions of a map (class and register tokens; CLIP's ResNet puts their mean
+//! there) and add constants to all of them (embeddings), in any order. Each step makes a new layer of tokens of the same map: those before it are read by
 //! nobody and are not computed.
 
 use super::array::{Array, Data, changeable};
@@ -15,6 +15,8 @@ use crate::weights::Tensor;
 #[derive(Clone, Debug)]
 pub(super) struct Made {
     map: LayerId,
+    /// A vector that is added to the first token.
+    given: Option<LayerId>,
     /// `(tokens, channels)`: those before the positions of the map.
     first: Tensor,
     /// `(positions, channels)`, added to the positions of the map.
@@ -53,12 +55,17 @@ impl<'a> Importer<'a> {
             let left = made.prefix() - range.start;
             let skipped = range.start * c;
             let first = made.first.map(vec![left, c], move |values| values[skipped..].to_vec());
-            return Some(Made { first, ..made.clone() });
+            return Some(Made { first, given: made.given.filter(|_| range.start == 0), ..made.clone() });
         }
         let Shape::Map { h, w, .. } = shape else { return None };
         let view = View::of(shape, &[Axis::H, Axis::W, Axis::C]).reshape(&[1, h * w, c]);
         let zeros = move |n: usize| Tensor::later(vec![n, c], move || Ok(vec![0.0; n * c]));
-        (view.as_ref() == Some(&seen.view)).then(|| Made { map: seen.id, first: zeros(0), positions: zeros(h * w) })
+        (view.as_ref() == Some(&seen.view)).then(|| Made {
+            map: seen.id,
+            given: None,
+            first: zeros(0),
+            positions: zeros(h * w),
+        })
     }
 
     /// A layer of tokens.
@@ -75,7 +82,8 @@ impl<'a> Importer<'a> {
             class_position: false,
             resize: PositionResize::Plain,
         };
-        let id = self.graph.push(&name, Op::Tokens(tensors), &[made.map], Shape::Tokens { n, c });
+        let inputs: Vec<LayerId> = std::iter::once(made.map).chain(made.given).collect();
+        let id = self.graph.push(&name, Op::Tokens(tensors), &inputs, Shape::Tokens { n, c });
         if prefix > 0 {
             self.tensor(&name, "class", made.first.map(vec![1, 1, c], move |values| values[..c].to_vec()));
         }
@@ -114,6 +122,20 @@ impl<'a> Importer<'a> {
         self.make(node, Made { first, positions, ..made }).map(Some)
     }
 
+    /// A vector before the positions of a map; none where the node puts something else together.
+    pub(super) fn after_vector(&mut self, node: &'a Node, axis: usize) -> Result<Option<Seen>, String> {
+        if axis != 1 || node.inputs.len() != 2 || self.constant(node, 0).is_some() {
+            return Ok(None);
+        }
+        let &[1, 1, c] = self.seen(node, 0)?.view.dims().as_slice() else { return Ok(None) };
+        let Ok(map) = self.done(node.input(1).unwrap_or_default()) else { return Ok(None) };
+        let made = self.made(&map).filter(|made| made.prefix() == 0 && made.channels() == c);
+        let Some(made) = made else { return Ok(None) };
+        let given = Some(self.vector(node, 0)?);
+        let first = Tensor::ready(vec![1, c], vec![0.0; c]);
+        self.make(node, Made { given, first, ..made }).map(Some)
+    }
+
     /// Constants before tokens; none where the node puts something else together.
     pub(super) fn prefixed(&mut self, node: &'a Node, axis: usize) -> Result<Option<Seen>, String> {
         let Some(last) = node.inputs.len().checked_sub(1) else { return Ok(None) };
@@ -121,7 +143,7 @@ impl<'a> Importer<'a> {
         let Some(constants) = constants.filter(|constants| axis == 1 && !constants.is_empty()) else { return Ok(None) };
         self.seen(node, last)?;
         let seen = self.done(node.input(last).unwrap_or_default())?;
-        let Some(made) = self.made(&seen) else { return Ok(None) };
+        let Some(made) = self.made(&seen).filter(|made| made.given.is_none()) else { return Ok(None) };
         let c = made.channels();
         let mut tokens = made.prefix();
         let mut tensors = Vec::with_capacity(constants.len() + 1);
@@ -143,7 +165,7 @@ impl<'a> Importer<'a> {
         let made = self.made.get(&seen.id).filter(|_| seen.pending == Pending::Nothing)?;
         let (shape, range, c) = (self.graph.shape(seen.id), view.stretch(Axis::W)?, made.channels());
         let plain = view.begun_at(Axis::W) == View::plain(shape.with_tokens(range.len()));
-        if !plain || range.end > made.prefix() || changeable(&made.first).is_err() {
+        if !plain || range.end > made.prefix() || made.given.is_some() || changeable(&made.first).is_err() {
             return None;
         }
         let dims = vec![1, range.len(), c];

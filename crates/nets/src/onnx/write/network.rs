@@ -169,7 +169,7 @@ impl Writer {
                 let bias = self.floats(&[bias.len()], bias);
                 self.op("Gemm", &[x, &weight, &bias], &[("transB", Attribute::Int(1))])
             }
-            Kernel::Tokens { first, positions } => self.tokens(x, from, first, positions),
+            Kernel::Tokens { first, positions } => self.tokens(inputs, from, [first, positions]),
             Kernel::Attention(kernel) => self.attention(x, from, kernel, angles),
             Kernel::Turn { .. } => return Err(wrong("attention alone takes turned queries and keys")),
             Kernel::AttentionPool { heads, query } => self.attention_pool(x, from, *heads, query),

@@ -25,10 +25,19 @@ impl Writer {
         self.op("Add", &[&product, &bias], &[])
     }
 
-    /// Tokens of a map: the `first` ones, then its positions, to which `positions` are added.
-    pub(super) fn tokens(&mut self, x: &str, map: Shape, first: &[f32], positions: &[f32]) -> String {
+    /// Tokens of a map: the `first` ones, then its positions, to which `positions` are added. A vector beside the map is
+    /// the first token, to which `first` is added.
+    pub(super) fn tokens(&mut self, inputs: &[&str], map: Shape, [first, positions]: [&[f32]; 2]) -> String {
         let c = map.channels();
-        let x = self.listed(x, map);
+        let x = self.listed(inputs[0], map);
+        if let Some(given) = inputs.get(1) {
+            let sizes = self.ints(&[0, 1, c as i64]);
+            let given = self.op("Reshape", &[given, &sizes], &[]);
+            let x = self.op("Concat", &[&given, &x], &[("axis", Attribute::Int(1))]);
+            let all = [first, positions].concat();
+            let all = self.floats(&[1, all.len() / c, c], &all);
+            return self.op("Add", &[&x, &all], &[]);
+        }
         let positions = self.floats(&[1, positions.len() / c, c], positions);
         let x = self.op("Add", &[&x, &positions], &[]);
         if first.is_empty() {

@@ -52,6 +52,27 @@ fn vit() -> Graph {
     g.finish(map, scores).expect("a network")
 }
 
+/// The end of CLIP's ResNet: the mean of a map is the token before its positions.
+fn clip() -> Graph {
+    let (mut g, x) = Builder::new(3, 8, 10);
+    let x = g.conv("patches", x, Conv::new(12).kernel(2).stride(2).bias());
+    let x = g.relu("act", x);
+    let mean = g.global_avg_pool("mean", x);
+    let tensors = TokenTensors {
+        class: None,
+        registers: None,
+        positions: "pos_embed",
+        class_position: true,
+        resize: PositionResize::Plain,
+    };
+    let x = g.tokens_after("tokens", mean, x, tensors);
+    let y = g.dense_map("qkv", x, 36);
+    let y = g.attention("heads", "heads", y, Attention { heads: 3, window: None, bias: RelativeBias::None });
+    let first = g.token("first", y, 0);
+    let scores = g.dense("scores", first, 4);
+    g.finish(first, scores).expect("a network")
+}
+
 /// Blocks of windows over a map of 8 × 12: plain ones, shifted ones, shifted ones of cosine attention, and one of
 /// attention over the whole map.
 fn swin() -> Graph {
@@ -128,6 +149,7 @@ fn networks_of_tokens_are_written_and_read() {
     compare(&vit(), &layers, 10);
     compare(&vit(), &["scores", "patch tokens"], 1);
     compare(&vit(), &["map", "scores"], 0);
+    compare(&clip(), &["tokens", "qkv", "heads", "first", "scores"], 3);
 }
 
 #[test]
