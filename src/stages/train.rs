@@ -35,7 +35,7 @@ use crate::store::OutputFile;
 
 use crate::terminal::printable;
 pub use calibrate::Calibration;
-use calibrate::{Folds, HeldOut};
+use calibrate::Folds;
 pub use early::check as check_rows;
 use fit::TrainTable;
 pub use fit::check_class_weights;
@@ -318,7 +318,7 @@ fn validated(
     (y, classes): (&[usize], &[String]),
     folds: &Folds,
     ui: &Ui,
-) -> Result<Vec<Result<(Scored, HeldOut), TrainError>>, TrainError> {
+) -> Result<Vec<validate::CrossValidated>, TrainError> {
     let count = folds.count;
     let scarce: Vec<&str> =
         folds::scarce(y, classes.len(), count).into_iter().map(|class| classes[class].as_str()).collect();

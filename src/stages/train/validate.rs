@@ -32,6 +32,9 @@ pub struct Columns<'a> {
     pub folder: &'a Path,
 }
 
+/// The scores of a classifier and its probabilities for held-out rows, or the error of its training.
+pub type CrossValidated = Result<(Scored, HeldOut), TrainError>;
+
 /// Scores every classifier on every fold, fitted on the others, and keeps its probabilities for the rows of the fold.
 /// `y` is the class of each train row. A candidate of `auto` whose training diverges has an error of its own.
 pub fn validate(
@@ -40,7 +43,7 @@ pub fn validate(
     (y, classes): (&[usize], &[String]),
     folds: &Folds,
     ui: &Ui,
-) -> Result<Vec<Result<(Scored, HeldOut), TrainError>>, TrainError> {
+) -> Result<Vec<CrossValidated>, TrainError> {
     let (classifiers, fold) = (&settings.classifiers()[..], &folds.of);
     let mut diverged: Vec<Option<TrainError>> = classifiers.iter().map(|_| None).collect();
     let (mut scores, mut seconds) = (vec![Vec::new(); classifiers.len()], vec![0.0; classifiers.len()]);
