@@ -4,6 +4,7 @@
 mod calibrate;
 mod early;
 mod fit;
+mod left_out;
 mod novelty;
 mod room;
 mod saved;
@@ -39,6 +40,7 @@ use calibrate::Folds;
 pub use early::check as check_rows;
 use fit::TrainTable;
 pub use fit::check_class_weights;
+pub use left_out::LeftOut;
 pub use novelty::Sample;
 pub use room::check as check_memory;
 pub use saved::{KINDS, Saved, checked, open};
@@ -112,31 +114,6 @@ pub struct Scored {
     pub losses: Vec<f64>,
     /// Time of all folds, without the time of `select` and `reduce`.
     pub seconds: f64,
-}
-
-/// A candidate of `auto` that was not compared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
-    /// The classifier in words.
-    pub classifier: String,
-    pub why: String,
-}
-
-impl LeftOut {
-    fn new(classifier: String, error: &impl std::fmt::Display) -> Self {
-        let why = error.to_string();
-        let why = why.strip_prefix("train: ").unwrap_or(&why);
-        // the error begins with the kind of the classifier, as its name does
-        let is_kind = |kind: &str| classifier.split(' ').next() == Some(kind);
-        let why = why.split_once(": ").filter(|(kind, _)| is_kind(kind)).map_or(why, |(_, why)| why).to_string();
-        Self { classifier, why }
-    }
-
-    /// The settings that are left after a check, and the candidates that are not.
-    fn apart<E: std::fmt::Display>(passing: config::Passing<E>) -> (config::Train, Vec<Self>) {
-        let config::Passing { settings, refused } = passing;
-        (settings.into_owned(), refused.into_iter().map(|(name, error)| Self::new(name, &error)).collect())
-    }
 }
 
 /// No classifier can be trained.
