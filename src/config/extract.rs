@@ -30,8 +30,8 @@ pub struct Extract {
     /// `featurize weights import FILE --name` gave, with its network, recipe and classes. `default` are the bundled
     /// weights where there are any, else the first source that `featurize models list` names for the network.
     pub weights: Weights,
-    /// The key of the network in a file that has several: `state_dict`, `student`, `module.encoder_k`. Default: the only
-    /// network, else the averaged weights (EMA), the teacher, or the encoder that is trained.
+    /// The key of the network in a file that has several: `state_dict`, `student`, `module.encoder_k`. Default: the
+    /// only network, else the averaged weights (EMA), the teacher, or the encoder that is trained.
     #[schemars(with = "Option<schema::Text>")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights_key: Option<String>,

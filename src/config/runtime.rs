@@ -28,8 +28,8 @@ pub struct Runtime {
     #[serde(deserialize_with = "values::auto_or_whole")]
     #[schemars(schema_with = "schema::threads", extend("default" = "auto"))]
     pub threads: Option<usize>,
-    /// Requests that are under way at once where pictures come from a bucket or by URLs. Pictures that arrive early wait
-    /// in memory, at most 128 MB of them.
+    /// Requests that are under way at once where pictures come from a bucket or by URLs. Pictures that arrive early
+    /// wait in memory, at most 128 MB of them.
     #[serde(skip_serializing_if = "is_usual")]
     #[schemars(range(min = 1, max = ranges::THREADS), extend("default" = REQUESTS))]
     pub requests: usize,

@@ -1,8 +1,8 @@
 //! Tokens: the positions of a map behind constants, what is added to them, and parts of layers.
 //!
 //! Exporters put constants before the positions of a map (class and register tokens; CLIP's ResNet puts their mean
-//! there) and add constants to all of them (embeddings), in any order. Each step makes a new layer of tokens of the same map: those before it are read by
-//! nobody and are not computed.
+//! there) and add constants to all of them (embeddings), in any order. Each step makes a new layer of tokens of
+//! the same map. Nothing reads the layers before it, and they are not computed.
 
 use super::array::{Array, Data, changeable};
 use super::network::{Importer, Pending, Seen, Value};

@@ -25,8 +25,8 @@ impl Writer {
         self.op("Add", &[&product, &bias], &[])
     }
 
-    /// Tokens of a map: the `first` ones, then its positions, to which `positions` are added. A vector beside the map is
-    /// the first token, to which `first` is added.
+    /// Tokens of a map: the `first` ones, then its positions, to which `positions` are added. A vector beside the map
+    /// is the first token, to which `first` is added.
     pub(super) fn tokens(&mut self, inputs: &[&str], map: Shape, [first, positions]: [&[f32]; 2]) -> String {
         let c = map.channels();
         let x = self.listed(inputs[0], map);
