@@ -233,6 +233,25 @@ fn one_vector_of_any_rank_is_divided_by_its_length() {
 }
 
 #[test]
+fn a_map_loses_its_first_row_and_column_together() {
+    let cropped = |starts: &[i64]| {
+        let nodes = vec![
+            node("Pad", &["x", "pads"], &["p"]),
+            node("Slice", &["p", "starts", "ends", "axes"], &["c"]),
+            node("AveragePool", &["c"], &["y"]).with(ints("kernel_shape", &[1, 1])).with(ints("strides", &[2, 2])),
+        ];
+        let ends = longs("ends", &[i64::MAX; 2]);
+        let pads = longs("pads", &[0, 0, 0, 0, 0, 0, 1, 1]);
+        model(nodes, vec![pads, longs("starts", starts), ends, longs("axes", &[2, 3])])
+    };
+    // of the first channel the pixels of rows 1 and 3 and of columns 1, 3 and 5
+    let (values, _) = run(&cropped(&[1, 1]));
+    let first: Vec<f32> = values.iter().step_by(3).copied().collect();
+    assert_eq!(first, [7.0, 9.0, 11.0, 19.0, 21.0, 23.0]);
+    assert!(refused(&cropped(&[1, 0]), &["y"]).contains("a part of a layer that is not computed alone"));
+}
+
+#[test]
 fn a_dropout_that_trains_is_refused() {
     let dropout = |train: i64| {
         let nodes = vec![node("Dropout", &["x", "ratio", "mode"], &["d"]), node("Relu", &["d"], &["y"])];

@@ -190,7 +190,8 @@ impl<'a> Importer<'a> {
         Ok(seen)
     }
 
-    /// A layer of a stretch of channels, of a stretch of tokens, or of both.
+    /// A layer of a stretch of channels, of a stretch of tokens, or of both, or of a map without its first row and
+    /// column.
     fn part(&mut self, name: &'a str, mut seen: Seen) -> Result<Seen, String> {
         let wrong = || Err("it takes a part of a layer that is not computed alone".to_string());
         let shape = self.graph.shape(seen.id);
@@ -203,6 +204,13 @@ impl<'a> Importer<'a> {
         let shape = self.graph.shape(seen.id);
         if seen.view.is_whole(shape) {
             return Ok(seen);
+        }
+        if let Shape::Map { h, w, .. } = shape
+            && [(Axis::H, h), (Axis::W, w)].iter().all(|&(axis, size)| seen.view.stretch(axis) == Some(1..size))
+        {
+            let layer = self.inside(name);
+            let id = self.graph.crop(&layer, seen.id);
+            return Ok(Seen { id, view: seen.view.begun_at(Axis::H).begun_at(Axis::W), ..seen });
         }
         let (Shape::Tokens { c, .. }, Some(tokens)) = (shape, seen.view.stretch(Axis::W)) else { return wrong() };
         if seen.view.of_axis(Axis::W).count() > 1 {
