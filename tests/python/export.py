@@ -2,7 +2,7 @@
 """Compares what `featurize export` writes, run by ONNX Runtime, with the program: all families, 200 pictures.
 
     pip install numpy onnx onnxruntime pyarrow
-    python tests/python/export.py                     # target/release/featurize; a network of each family, 15 minutes
+    python tests/python/export.py                     # target/release/featurize; a network of each family
     python tests/python/export.py resnet18 vgg16      # these networks
     python tests/python/export.py --all --few         # every network, 20 pictures: hours
 
