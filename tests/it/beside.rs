@@ -40,6 +40,18 @@ fn the_tables_of_a_run_beside_it_are_copied_and_stay_without_it() {
 }
 
 #[test]
+fn a_run_whose_labels_were_mended_gives_its_tables_like_any_other() {
+    let workspace = Workspace::with_fruits(6, 2);
+    workspace.run("runs/a", &[]).ok();
+    workspace.run("runs/a", &["--set", "input.split={fraction: 0.5}", "--set", "input.label=parent"]).ok();
+    let taken = run(&workspace, "runs/b", &[]).ok();
+    assert_eq!(computed(&taken), 0, "{}", taken.stderr);
+    workspace.run("elsewhere/c", &[]).ok();
+    workspace.same_results("runs/b", "elsewhere/c");
+    assert!(run(&workspace, "runs/b", &[]).ok().computed().is_empty());
+}
+
+#[test]
 fn only_the_same_extraction_of_the_same_pictures_is_taken() {
     let workspace = Workspace::with_fruits(6, 2);
     workspace.run("runs/a", &[]).ok();

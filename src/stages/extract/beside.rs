@@ -100,8 +100,7 @@ fn copy(
     (maker, failed): (&Maker, bool),
 ) -> Result<bool, ExtractError> {
     let (dir, id) = (&plan.dir, &shard.id);
-    let Some(kept) = shard::kept(other, id) else { return Ok(false) };
-    let [digest] = &kept.tables[..] else { return Ok(false) };
+    let Some(mut kept) = shard::kept(other, id) else { return Ok(false) };
     let is_same = kept.maker.as_ref() == Some(maker) && kept.outcomes.len() == shard.rows.len();
     // a file that was unreadable in that run may be readable now
     if !is_same
@@ -113,9 +112,12 @@ fn copy(
     if std::fs::File::open(&existing.path).is_err() {
         return Ok(false);
     }
+    // a table that has replaced one with other labels has two hashes in its record
+    let Ok(Some(digest)) = kept.digest(&existing.path) else { return Ok(false) };
+    kept.tables = vec![digest.clone()];
     std::fs::create_dir_all(dir.shards()).map_err(IoError::write(&dir.shards()))?;
     let path = dir.moving(id);
-    let copied = atomic::copy::<IoError>(&existing.path, &path, digest, |bytes| {
+    let copied = atomic::copy::<IoError>(&existing.path, &path, &digest, |bytes| {
         kept.write(dir, id)?;
         let (id, form, file) = (id.clone(), existing.form.clone(), dir.name_of(&path));
         Commit { id, listed, form, file, bytes, replaces: false }.write(dir)
