@@ -192,7 +192,7 @@ pub fn run(
     let mut settings = match &folds {
         None => settings,
         Some(folds) => {
-            let (settings, few) = LeftOut::apart(folds.passing(&settings, &y, known.len())?);
+            let (settings, few) = LeftOut::apart(folds.passing(&settings, &y, &known)?);
             left_out.extend(few);
             let mut scored = match validated(plan, &settings, source, (&y, &known), folds, ui) {
                 // the user did not ask for a calibration

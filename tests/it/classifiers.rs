@@ -135,7 +135,14 @@ fn a_class_with_one_picture_cannot_be_compared_on() {
     let workspace = Workspace::with_fruits(6, 4);
     let folder = workspace.path("pictures/Training/Lemon");
     files(&folder)[1..].iter().for_each(|name| std::fs::remove_file(folder.join(name)).expect("removed"));
-    workspace.run("out", &["--set", "train=auto"]).ended(1, &["`train: auto` needs two train pictures of each class"]);
+    let stopped = "train={mlp: {early_stopping: true, validation_fraction: 0.3}}";
+    for (train, expected) in [
+        ("train=auto", "`train: auto` needs two train pictures of each class, and `Lemon` has one"),
+        (stopped, "`early_stopping` needs at least 2 pictures of each class, and `Lemon` has 1"),
+        ("train={knn: {k: 1}, calibrate: temperature}", "needs 5 train pictures of each class, and `Lemon` has fewer"),
+    ] {
+        workspace.run("out", &["--set", train]).ended(1, &[expected]);
+    }
     assert!(!workspace.path("out/features").exists());
 }
 

@@ -77,7 +77,7 @@ pub fn folds(
     let made = folds_of(settings, keys, y, classes, count).and_then(|of| {
         let fitted = if asked.is_some() { count } else { (ROWS * count).div_ceil(y.len().max(1)).clamp(1, count) };
         let folds = Folds { of, count, fitted, compare: asked.is_some(), calibrate };
-        folds.passing(settings, y, classes.len()).map(|_| folds)
+        folds.passing(settings, y, classes).map(|_| folds)
     });
     match made {
         Err(_) if asked.is_none() && settings.calibrate.is_none() => Ok(None),
@@ -91,7 +91,7 @@ impl Folds {
         &self,
         settings: &'a config::Train,
         y: &[usize],
-        classes: usize,
+        classes: &[String],
     ) -> Result<config::Passing<'a, TrainError>, TrainError> {
         let beside = |held| (0..y.len()).filter(|&row| self.of[row] != held).collect::<Vec<usize>>();
         let rows: Vec<Vec<usize>> = (0..self.fitted).map(beside).collect();

@@ -20,7 +20,7 @@ pub fn check(settings: &config::Train, listing: &Listing, ui: &Ui) -> Result<(),
     check_test(listing, &known, ui)?;
     let y = numbers(&keys, &known);
     let rows: Vec<usize> = (0..y.len()).collect();
-    settings.passing(|_, one| fit::check_rows(one, &y, &rows, known.len()))?;
+    settings.passing(|_, one| fit::check_rows(one, &y, &rows, &known))?;
     calibrate::folds(settings, &keys, &y, &known).map(drop)
 }
 

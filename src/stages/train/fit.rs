@@ -7,7 +7,7 @@ use super::table::Table;
 use crate::config::{self, ClassWeight, ConfigError, suggest};
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::dataset::{DatasetBase, Fit, Labels, Selected, Shared};
-use crate::learn::mlp::{self, Dense, Epoch, Mlp, MlpError, Training};
+use crate::learn::mlp::{self, Dense, Epoch, MlpError, Training};
 use crate::progress::{Interrupted, Ui};
 use crate::terminal::printable;
 
@@ -42,13 +42,19 @@ pub fn check_class_weights(
 }
 
 /// Returns an error if the rows `rows` are too few for the classifier.
-pub fn check_rows(settings: config::Classifier, y: &[usize], rows: &[usize], classes: usize) -> Result<(), TrainError> {
-    let fitting = match settings {
-        config::Classifier::Mlp(mlp) => mlp::held_out(mlp, y, rows, classes).map(drop).map_err(Into::into),
+pub fn check_rows(
+    settings: config::Classifier,
+    y: &[usize],
+    rows: &[usize],
+    classes: &[String],
+) -> Result<(), TrainError> {
+    match settings {
+        config::Classifier::Mlp(mlp) => {
+            mlp::held_out(mlp, y, rows, classes.len()).map(drop).map_err(|error| named(error, classes))
+        }
         config::Classifier::Logistic(_) => Ok(()),
-        config::Classifier::Knn(knn) => knn.check_rows(rows.len()).map_err(Into::into),
-    };
-    fitting.map_err(|error: ClassifierError| error.into())
+        config::Classifier::Knn(knn) => knn.check_rows(rows.len()).map_err(|error| ClassifierError::from(error).into()),
+    }
 }
 
 /// Fits on all rows, a perceptron from the layers of `start` if there are any; `heard` is called after every epoch or
@@ -76,19 +82,19 @@ pub fn fit(
             return Ok(Classifier::Neighbours(knn.map_err(ClassifierError::from)?));
         }
     };
-    layers(fitted, classes)
+    Ok(Classifier::Layers(fitted.map_err(|error| named(error, classes))?))
 }
 
-/// Returns the fitted classifier; in an error about a class, its number is replaced by its name, which `learn` does not
+/// Returns the error of a perceptron; in one about a class, its number is replaced by its name, which `learn` does not
 /// know.
-fn layers(fitted: Result<Mlp, MlpError>, classes: &[String]) -> Result<Classifier, TrainError> {
-    match fitted {
-        Err(MlpError::Interrupted) => Err(Interrupted.into()),
-        Err(MlpError::OneOfClass { class }) if class < classes.len() => Err(TrainError::Classes(format!(
+fn named(error: MlpError, classes: &[String]) -> TrainError {
+    match error {
+        MlpError::Interrupted => Interrupted.into(),
+        MlpError::OneOfClass { class } if class < classes.len() => TrainError::Classes(format!(
             "`early_stopping` needs at least 2 pictures of each class, and `{}` has 1: give it more, leave it out with \
              `input.classes`, or turn `early_stopping` off",
             printable(&classes[class])
-        ))),
-        other => Ok(Classifier::Layers(other.map_err(ClassifierError::from)?)),
+        )),
+        other => ClassifierError::from(other).into(),
     }
 }
