@@ -14,11 +14,11 @@ pub use store::Bucket;
 
 use crate::client::Problem;
 
-/// Why an object is not asked for whose key the crate `object_store` takes for no path.
+/// The reason why an object is not requested: the crate `object_store` does not take its key for a path.
 pub const NO_PATH: &str =
     "its key has an empty part, `.`, `..` or a control character; an object of such a key is not asked for";
 
-/// What a list has.
+/// An entry of a bucket's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listed {
     Object(Object),

@@ -1,18 +1,19 @@
-//! Keys that the crate `object_store` takes for no path, though services allow them: `a//b.jpg`, `../a.jpg`. One of
-//! them would make it refuse the page of a list that it stands on.
+//! Keys that services allow and the crate `object_store` refuses as paths: `a//b.jpg`, `../a.jpg`. It refuses a whole
+//! page of a list that has one.
 
 use object_store::path::Path;
+use quick_xml::escape::unescape;
 
-/// How each entry of a page begins and ends, and its key: of S3 and Google Cloud Storage, and of Azure.
+/// The tags around an entry of a page, and around its key: for S3 and Google Cloud Storage, and for Azure.
 const ENTRIES: [[&str; 4]; 2] =
     [["<Contents>", "</Contents>", "<Key>", "</Key>"], ["<Blob>", "</Blob>", "<Name>", "</Name>"]];
 
-/// Whether an object can be asked for by its key, or marks a folder by a `/` at its end.
+/// Whether an object can be requested by its key, or marks a folder by a `/` at its end.
 pub(super) fn is_path(key: &str) -> bool {
     Path::parse(key).is_ok_and(|path| path.as_ref() == key.strip_suffix('/').unwrap_or(key))
 }
 
-/// The page of a list without the entries whose keys are no paths, and these keys.
+/// Returns the page of a list without the entries whose keys are refused, and these keys.
 pub(super) fn set_aside(page: &str) -> (String, Vec<String>) {
     let (mut kept, mut keys, mut rest) = (String::with_capacity(page.len()), Vec::new(), page);
     let entries = ENTRIES.into_iter().find(|[begin, ..]| page.contains(begin));
@@ -22,42 +23,15 @@ pub(super) fn set_aside(page: &str) -> (String, Vec<String>) {
         let (before, entry) = (&rest[..at], &rest[at..at + length]);
         kept.push_str(before);
         let key = entry.split_once(key_begin).and_then(|(_, text)| text.split_once(key_end));
-        match key.map(|(text, _)| unescaped(text)) {
-            // an object that marks a folder is none
-            Some(key) if !is_path(&key) => keys.extend(Some(key).filter(|key| !key.ends_with('/'))),
+        match key.and_then(|(text, _)| unescape(text).ok()) {
+            // an empty object that marks a folder is no picture
+            Some(key) if !is_path(&key) => keys.extend(Some(key.into_owned()).filter(|key| !key.ends_with('/'))),
             _ => kept.push_str(entry),
         }
         rest = &rest[at + length..];
     }
     kept.push_str(rest);
     (kept, keys)
-}
-
-/// The text that XML writes so.
-fn unescaped(text: &str) -> String {
-    let mut parts = text.split('&');
-    let mut plain = parts.next().unwrap_or_default().to_string();
-    for part in parts {
-        let entity = part.split_once(';').and_then(|(name, rest)| Some((letter(name)?, rest)));
-        let (letter, rest) = entity.unwrap_or(('&', part));
-        plain.push(letter);
-        plain.push_str(rest);
-    }
-    plain
-}
-
-/// The letter that an entity of XML stands for.
-fn letter(entity: &str) -> Option<char> {
-    let number = match entity {
-        "amp" => return Some('&'),
-        "lt" => return Some('<'),
-        "gt" => return Some('>'),
-        "quot" => return Some('"'),
-        "apos" => return Some('\''),
-        _ => entity.strip_prefix('#')?,
-    };
-    let code = number.strip_prefix('x').map_or_else(|| number.parse(), |digits| u32::from_str_radix(digits, 16));
-    char::from_u32(code.ok()?)
 }
 
 #[cfg(test)]
