@@ -2,9 +2,9 @@
 //! best in cross-validation is kept.
 
 mod calibrate;
+mod choose;
 mod early;
 mod fit;
-mod left_out;
 mod novelty;
 mod room;
 mod saved;
@@ -24,27 +24,23 @@ use crate::io::IoError;
 use crate::io::features::Key;
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::folds::{self, FoldError};
-use crate::learn::mlp::{End, Epoch, MlpError};
+use crate::learn::mlp::{End, MlpError};
 use crate::memory::NoRoom;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, bytes, plural};
-use crate::stages::StageId;
 use crate::stages::reduce::ReduceError;
 use crate::stages::rows::Source;
 use crate::stages::select::SelectError;
 use crate::store::OutputFile;
 
-use crate::terminal::printable;
 pub use calibrate::Calibration;
-use calibrate::Folds;
+pub use choose::LeftOut;
+use choose::{Compared, Rows};
 pub use early::check as check_rows;
-use fit::TrainTable;
 pub use fit::check_class_weights;
-pub use left_out::LeftOut;
 pub use novelty::Sample;
 pub use room::check as check_memory;
 pub use saved::{KINDS, Saved, checked, open};
-use table::Table;
 pub use warm::{check as check_start, fingerprinted};
 
 /// The result that `train` commits; the fitted classifier is in `classifier/`.
@@ -179,62 +175,10 @@ pub fn run(
     let keys = source.train_keys()?;
     let known = known(&keys, classes)?;
     let y = numbers(&keys, &known);
-    let size = (y.len(), source.cols(plan.width())?);
-    let shape = room::Shape { rows: size.0, cols: size.1, classes: known.len() };
-    let (settings, mut left_out) = LeftOut::apart(settings.passing(|key, one| {
-        let key = plan.pipeline.written(key);
-        room::fits(&key, one, shape)
-    })?);
-    let dear = settings.keyed().into_iter().find_map(|(key, one)| dear(&plan.pipeline.written(&key), one, size));
-    dear.iter().for_each(|text| ui.warn(text));
-    let folds = calibrate::folds(&settings, &keys, &y, &known)?;
-    let (mut candidates, mut held_out) = (Vec::new(), Vec::new());
-    let mut settings = match &folds {
-        None => settings,
-        Some(folds) => {
-            let (settings, few) = LeftOut::apart(folds.passing(&settings, &y, &known)?);
-            left_out.extend(few);
-            let mut scored = match validated(plan, &settings, source, (&y, &known), folds, ui) {
-                // the user did not ask for a calibration
-                Err(TrainError::Fold(text)) if !folds.compare && settings.calibrate.is_none() => {
-                    ui.note(&format!("probabilities are not calibrated: {text}"));
-                    Vec::new().into_iter()
-                }
-                scored => scored?.into_iter(),
-            };
-            let (settings, diverged) = LeftOut::apart(settings.passing(|_, _| match scored.next() {
-                Some(scored) => scored.map(|(scored, held)| {
-                    candidates.push(scored);
-                    held_out.push(held);
-                }),
-                None => Ok(()),
-            })?);
-            left_out.extend(diverged);
-            settings
-        }
-    };
-    left_out.iter().for_each(|one| ui.note(&format!("{}: left out: {}", one.classifier, one.why)));
-    let auto = settings.auto.is_some();
-    // The best candidate of `auto` may diverge on all rows; then the next best is fitted.
-    let (best, classifier, line) = loop {
-        let best = best(&candidates, auto);
-        let chosen = settings.classifiers()[best];
-        let line = ui.stage(StageId::Train, chosen.max_iter().map(|most| most as u64), "epochs");
-        let key = plan.pipeline.written(&settings.keyed()[best].0);
-        let fitted = fitted(plan, (&key, chosen), source, (&y, &known), ui, &|epoch| {
-            line.inc(1);
-            line.message(format!("loss {:.4}", epoch.loss));
-        });
-        match fitted {
-            Err(error) if error.is_divergence() && candidates.len() > 1 && auto => {
-                left_out.push(LeftOut::new(chosen.describe(), &error));
-                settings.grid.remove(best);
-                candidates.remove(best);
-                held_out.remove(best);
-            }
-            fitted => break (best, fitted?, line),
-        }
-    };
+    let rows = Rows { plan, source, y: &y, classes: &known, ui };
+    let mut compared = Compared::new(rows, settings, &keys)?;
+    let (best, classifier, line) = compared.fit_best(rows)?;
+    let Compared { settings, folds, mut candidates, held_out, left_out } = compared;
     let calibration = folds.as_ref().filter(|folds| folds.calibrate);
     let calibration = calibration.and_then(|folds| held_out.into_iter().nth(best)?.calibrated(folds));
     if !folds.is_some_and(|folds| folds.compare) {
@@ -242,7 +186,6 @@ pub fn run(
     }
     let chosen = settings.classifiers()[best];
     let key = plan.pipeline.written(&settings.keyed()[best].0);
-    let rows = y.len();
     let inputs = classifier.inputs();
     let temperature = calibration.map(|calibration| calibration.temperature);
     let sample = novelty::fit(plan, &settings, source, &keys, (&y, known.len()), ui)?;
@@ -256,7 +199,7 @@ pub fn run(
         classes: known,
         kind,
         description,
-        rows,
+        rows: y.len(),
         inputs,
         epochs,
         converged: end == End::Converged,
@@ -265,7 +208,7 @@ pub fn run(
         validation_scores,
         candidates,
         left_out,
-        auto,
+        auto: settings.auto.is_some(),
         calibration,
     };
     let steps = plural(trained.epochs, trained.step());
@@ -276,61 +219,6 @@ pub fn run(
         ui.warn(&text);
     }
     Ok((trained, files))
-}
-
-/// The index of the classifier that is kept.
-fn best(candidates: &[Scored], auto: bool) -> usize {
-    if auto {
-        let losses: Vec<Vec<f64>> = candidates.iter().map(|one| one.losses.clone()).collect();
-        return folds::simplest(&losses).unwrap_or_default();
-    }
-    (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best })
-}
-
-/// Fits and scores every classifier on the folds.
-fn validated(
-    plan: &Plan,
-    settings: &config::Train,
-    source: Source,
-    (y, classes): (&[usize], &[String]),
-    folds: &Folds,
-    ui: &Ui,
-) -> Result<Vec<validate::CrossValidated>, TrainError> {
-    let count = folds.count;
-    let scarce: Vec<&str> =
-        folds::scarce(y, classes.len(), count).into_iter().map(|class| classes[class].as_str()).collect();
-    if !scarce.is_empty() {
-        ui.warn(&format!("there are fewer train pictures of {} than the {count} folds", printable(&scarce.join(", "))));
-    }
-    let (select, reduce) = (plan.pipeline.select.as_ref(), plan.pipeline.reduce.as_ref());
-    let (shards, width, folder) = (source.shards, plan.width(), plan.dir.root());
-    let columns = validate::Columns { shards, width, select, reduce, folder };
-    validate::validate(settings, columns, (y, classes), folds, ui)
-}
-
-/// Fits the classifier with the settings at `key` on all train rows, whose classes are `y`.
-fn fitted(
-    plan: &Plan,
-    (key, chosen): (&str, config::Classifier),
-    source: Source,
-    (y, classes): (&[usize], &[String]),
-    ui: &Ui,
-    heard: &dyn Fn(&Epoch),
-) -> Result<Classifier, TrainError> {
-    let cols = source.cols(plan.width())?;
-    let start = match chosen {
-        config::Classifier::Mlp(mlp) => warm::start(plan, (key, mlp), source.kept, cols, classes)?,
-        _ => None,
-    };
-    let table = if chosen.holds(y.len(), cols) {
-        Table::Held(source.train_rows::<TrainError>(ui)?.1.into())
-    } else {
-        let size = bytes((y.len() * cols * size_of::<f32>()) as u64);
-        let text = "is copied to disk, and its rows are read batch by batch";
-        ui.note(&format!("the train table ({size}) {text} (`{key}.in_memory`)"));
-        Table::OnDisk(source.train_rows_on_disk::<TrainError>(plan.dir.root(), cols, ui)?)
-    };
-    fit::fit(chosen, TrainTable { x: &table, y, classes }, start.as_deref(), ui, heard)
 }
 
 /// The word for an end of the training before convergence.
