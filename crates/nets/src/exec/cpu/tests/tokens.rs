@@ -14,6 +14,17 @@ fn enough_channels(heads: usize, each: usize) -> usize {
     each.max(8usize.div_ceil(heads))
 }
 
+/// The tensors of tokens with a class token or none, and so many registers.
+fn token_tensors(class: bool, registers: usize) -> TokenTensors {
+    TokenTensors {
+        class: class.then_some("cls_token"),
+        registers: (registers > 0).then_some(("reg_token", registers)),
+        positions: "pos_embed",
+        class_position: class,
+        resize: PositionResize::Plain,
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
@@ -25,13 +36,7 @@ proptest! {
         let ([h, w], c) = (grid, heads * enough_channels(heads, size));
         let (mut g, x) = Builder::new(3, h * patch, w * patch);
         let x = g.conv("patches", x, Conv::new(c).kernel(patch).stride(patch).bias());
-        let tensors = TokenTensors {
-            class: class.then_some("cls_token"),
-            registers: (registers > 0).then_some(("reg_token", registers)),
-            positions: "pos_embed",
-            class_position: class,
-            resize: PositionResize::Plain,
-        };
+        let tensors = token_tensors(class, registers);
         let x = g.tokens("tokens", x, tensors);
         let y = g.layer_norm("norm1", x, 1e-6);
         let y = g.dense_map("qkv", y, 3 * c);
@@ -70,13 +75,7 @@ proptest! {
         let ([h, w], c) = (grid, heads * 2 * enough_channels(heads, half));
         let (mut g, x) = Builder::new(3, h, w);
         let x = g.conv("patches", x, Conv::new(c).bias());
-        let tensors = TokenTensors {
-            class: class.then_some("cls_token"),
-            registers: (registers > 0).then_some(("reg_token", registers)),
-            positions: "pos_embed",
-            class_position: class,
-            resize: PositionResize::Plain,
-        };
+        let tensors = token_tensors(class, registers);
         let x = g.tokens("tokens", x, tensors);
         let y = g.layer_norm("norm", x, 1e-6);
         let y = g.dense_map("qkv", y, 3 * c);
