@@ -163,33 +163,53 @@ impl Recipe {
         self.depth() * self.size[0] * self.size[1]
     }
 
+    /// True if the resized picture consists of bytes, so that [`apply_bytes`](Self::apply_bytes) gives it without the
+    /// normalisation. TensorFlow's bilinear resize gives fractions instead.
+    pub fn gives_bytes(&self) -> bool {
+        self.antialias || self.filter != Filter::Bilinear
+    }
+
     /// Writes the network's input for `image` into `out`; panics when `out` does not hold
     /// [`input_len`](Self::input_len) values.
     pub fn apply(&self, image: &RgbImage, layout: Layout, out: &mut [f32]) {
-        assert_eq!(out.len(), self.input_len(), "a buffer for {:?} pixels", self.size);
-        if !self.antialias && self.filter == Filter::Bilinear {
+        if !self.gives_bytes() {
+            assert_eq!(out.len(), self.input_len(), "a buffer for {:?} pixels", self.size);
             return self.apply_unrounded(image, layout, out);
         }
-        let levels = self.prepare(image);
         let tables = self.tables();
-        let pixels = levels.data.as_chunks::<3>().0;
+        self.write(image, layout, out, |c, byte| tables[c][usize::from(byte)]);
+    }
+
+    /// Writes the bytes of which [`apply`](Self::apply) makes the network's input by [`normalise`](Self::normalise),
+    /// for a recipe that [`gives_bytes`](Self::gives_bytes).
+    pub fn apply_bytes(&self, image: &RgbImage, layout: Layout, out: &mut [u8]) {
+        self.write(image, layout, out, |_, byte| byte);
+    }
+
+    /// Returns the input of the network for a byte of the channel `c`.
+    pub fn normalise(&self, c: usize, byte: u8) -> f32 {
+        let (mean, std) = self.channel(c);
+        (f32::from(byte) / self.divisor - mean) / std
+    }
+
+    /// Writes `value` of the channel and the byte of each value of the resized picture into `out`.
+    fn write<T>(&self, image: &RgbImage, layout: Layout, out: &mut [T], value: impl Fn(usize, u8) -> T) {
+        assert_eq!(out.len(), self.input_len(), "a buffer for {:?} pixels", self.size);
+        let bytes = self.prepare(image);
+        let pixels = bytes.data.as_chunks::<3>().0;
+        let sources: [usize; 3] = std::array::from_fn(|c| self.source(c));
         match layout {
             _ if self.channels == ChannelOrder::Grey => {
-                let (source, table) = &tables[0];
-                out.iter_mut().zip(pixels).for_each(|(value, pixel)| *value = table[usize::from(pixel[*source])]);
+                out.iter_mut().zip(pixels).for_each(|(out, pixel)| *out = value(0, pixel[sources[0]]));
             }
             Layout::Hwc => {
-                for (values, pixel) in out.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
-                    for (value, (source, table)) in values.iter_mut().zip(&tables) {
-                        *value = table[usize::from(pixel[*source])];
-                    }
+                for (out, pixel) in out.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
+                    *out = std::array::from_fn(|c| value(c, pixel[sources[c]]));
                 }
             }
             Layout::Chw => {
-                for (plane, (source, table)) in out.chunks_exact_mut(pixels.len()).zip(&tables) {
-                    for (value, pixel) in plane.iter_mut().zip(pixels) {
-                        *value = table[usize::from(pixel[*source])];
-                    }
+                for (c, plane) in out.chunks_exact_mut(pixels.len()).enumerate() {
+                    plane.iter_mut().zip(pixels).for_each(|(out, pixel)| *out = value(c, pixel[sources[c]]));
                 }
             }
         }
@@ -212,13 +232,9 @@ impl Recipe {
         }
     }
 
-    /// Returns for each channel of the input its index in an RGB pixel, and a table of the value for every byte.
-    fn tables(&self) -> [(usize, [f32; 256]); 3] {
-        std::array::from_fn(|c| {
-            let source = self.source(c);
-            let (mean, std) = self.channel(c);
-            (source, std::array::from_fn(|v| (v as f32 / self.divisor - mean) / std))
-        })
+    /// Returns for each channel a table of the input for every byte.
+    fn tables(&self) -> [[f32; 256]; 3] {
+        std::array::from_fn(|c| std::array::from_fn(|byte| self.normalise(c, byte as u8)))
     }
 }
 

@@ -25,6 +25,26 @@ fn layouts_hold_the_same_values_and_channels_keep_their_own_mean() {
 }
 
 #[test]
+fn bytes_are_normalised_to_the_numbers_of_the_recipe() {
+    let image = RgbImage::from_fn(61, 47, |x, y| [(5 * x) as u8, (3 * y) as u8, (x * y) as u8]);
+    for channels in [ChannelOrder::Rgb, ChannelOrder::Bgr, ChannelOrder::Grey] {
+        let recipe = Recipe { size: [32, 32], channels, ..Recipe::TORCHVISION };
+        let (mut bytes, mut values) = (vec![0; recipe.input_len()], vec![0.0; recipe.input_len()]);
+        for layout in [Layout::Hwc, Layout::Chw] {
+            recipe.apply_bytes(&image, layout, &mut bytes);
+            recipe.apply(&image, layout, &mut values);
+            for (i, (&byte, value)) in bytes.iter().zip(&values).enumerate() {
+                let channel = if layout == Layout::Hwc { i % recipe.depth() } else { i / (32 * 32) };
+                assert_eq!(recipe.normalise(channel, byte), *value, "{channels:?} {layout:?} {i}");
+            }
+        }
+    }
+    let fractions = Recipe { antialias: false, ..Recipe::TORCHVISION };
+    assert!(Recipe::TORCHVISION.gives_bytes() && !fractions.gives_bytes());
+    assert!(Recipe { filter: Filter::Nearest, ..fractions }.gives_bytes());
+}
+
+#[test]
 fn a_grey_input_is_pillows_luminance_in_one_channel() {
     let image = RgbImage::from_fn(2, 1, |x, _| if x == 0 { [255, 0, 0] } else { [10, 200, 30] });
     let recipe = Recipe {
