@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::config::{self, Channels, ConfigError, Device, Features, Layout, Pipeline, Precision};
+use crate::exec::{self, ExecError};
 use crate::image::{ChannelOrder, Exif, Preset, Recipe, RecipeOverrides};
 use crate::io::features;
 pub(crate) use crate::models::unknown as unknown_model;
@@ -282,9 +283,15 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, P
     };
     let exif = exif_of(&overrides, backbone.decoding.exif);
     let runtime = &pipeline.runtime;
-    let gpu = matches!(runtime.device, Device::Cuda(_) | Device::Metal).then(|| runtime.device.to_string());
-    let checked = runtime.kernels.check(extract.precision, gpu.as_deref());
-    checked.map_err(|error| at("runtime.kernels", error.to_string()))?;
+    // `auto` is known only when the device is opened
+    if runtime.device() != Device::Auto {
+        let checked = exec::check(&runtime.device().to_string(), extract.precision, runtime.kernels);
+        let key = |error: &ExecError| match error {
+            ExecError::Precision { .. } => "extract.precision",
+            _ => "runtime.kernels",
+        };
+        checked.map_err(|error| at(key(&error), error.to_string()))?;
+    }
     Ok(backbone.decoding(pipeline.image.decoding(exif)).precision(extract.precision).kernels(runtime.kernels))
 }
 

@@ -36,10 +36,11 @@ class Extractor:
     features
         `"avg"` and `"max"` pool a map, `"flatten"` gives all of it as one row, `"map"` as (height, width, channels).
     precision
-        `"f32"`, `"bf16"` or `"int8"`. Networks other than the bundled one want a file of ranges for `"int8"`, which
-        `featurize embed --ranges` writes: `settings={"extract.calibration": "r.safetensors"}`.
+        `"f32"`, `"bf16"` or `"int8"`, on a GPU `"f32"`, `"tf32"`, `"bf16"` or `"f16"`. Networks other than the bundled
+        one want a file of ranges for `"int8"`, which `featurize embed --ranges` writes:
+        `settings={"extract.calibration": "r.safetensors"}`.
     device
-        `"auto"`, `"cpu"`, `"cuda"` or `"metal"`.
+        `"auto"`, `"cpu"`, `"cuda"`, `"cuda:0,2"`, `"cuda:all"` or `"metal"`.
     threads
         Threads of the CPU; all by default.
     recipe, image

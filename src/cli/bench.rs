@@ -11,7 +11,7 @@ use serde_json::json;
 use super::ranges::RangesArgs;
 use super::workers::WorkerArgs;
 use super::{find_model, print, source, usage};
-use crate::config::{Features, Precision};
+use crate::config::{Features, Precision, Runtime};
 use crate::error::Error;
 use crate::exec::cpu::{Engine, MICRO_BATCH, Network, StepTime};
 use crate::exec::lower::lower;
@@ -48,9 +48,13 @@ pub struct BenchArgs {
     /// The time of every layer, on one thread, a micro-batch at a time.
     #[arg(long)]
     layers: bool,
-    /// `f32`, `bf16` or `int8`, which is calibrated on the pictures, or on noise.
+    /// `f32`, `bf16` or `int8`, which is calibrated on the pictures, or on noise; on a GPU `f32`, `tf32`, `bf16` or
+    /// `f16`.
     #[arg(long, default_value = "f32")]
     precision: Precision,
+    /// Pictures in one forward pass on a GPU.
+    #[arg(long, value_name = "N", default_value_t = Runtime::default().batch_size)]
+    batch_size: usize,
     #[command(flatten)]
     ranges: RangesArgs,
     /// One JSON object.
@@ -75,7 +79,7 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     let peak = engine.map(peak).transpose()?.map(|peaks| peaks.iter().sum::<f64>());
     calibrate((&backbone, &device), arguments)?;
     let extractor = Extractor::open(&backbone, &device)?;
-    let way = Way::on(&device);
+    let way = Way::of(&device, arguments.batch_size);
     // a device has threads of its own; the CPU computes with all of them
     let computing = if way == Way::Workers { threads } else { 1 };
     let forward = forward(&extractor, way, computing, arguments.seconds)?;

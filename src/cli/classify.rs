@@ -39,7 +39,7 @@ pub struct ClassifyArgs {
     /// from the file.
     #[arg(long, value_name = "SOURCE", value_parser = source)]
     source: Option<Source>,
-    /// `f32`, `bf16` or `int8`: see `extract.precision` of the YAML.
+    /// `f32`, `bf16` or `int8`, on a GPU `f32`, `tf32`, `bf16` or `f16`: see `extract.precision` of the YAML.
     #[arg(long, default_value = "f32")]
     precision: Precision,
     /// A text file with the names of the network's classes, one a line. Default: those that `featurize export` noted in

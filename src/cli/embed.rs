@@ -58,7 +58,7 @@ pub struct EmbedArgs {
     /// `pooled`, `cls`, `avg`, `max`, `flatten` or `map`.
     #[arg(long, value_name = "KIND")]
     features: Option<String>,
-    /// `f32`, `bf16` or `int8`: see `extract.precision` of the YAML.
+    /// `f32`, `bf16` or `int8`, on a GPU `f32`, `tf32`, `bf16` or `f16`: see `extract.precision` of the YAML.
     #[arg(long, value_name = "PRECISION")]
     precision: Option<String>,
     #[command(flatten)]

@@ -62,7 +62,7 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
         format!("  model     {}, weights {}, after {}", backbone.title, backbone.weights.describe(), backbone.after()),
         weights_key(&backbone.taken),
         format!("  features  layer {}, {} → ({})", backbone.layers(), plan.features_word(), shape.join(", ")),
-        format!("  precision {}", precision(backbone.precision)),
+        format!("  precision {}", precision(backbone.precision, device)),
         format!("  image     {}", formatting::decoding(&backbone.decoding)),
         format!("  recipe    {}", formatting::recipe(&backbone.recipe)),
         format!("  device    {} (runtime.device: {})", device.name(), plan.pipeline.runtime.device),
@@ -111,8 +111,9 @@ fn state(
     Ok(Some(format!("{reason}; {} of {of} to compute ({pictures}{kept})", missing.shards)))
 }
 
-/// The precision, with a note on its speed on this CPU.
-fn precision(precision: Precision) -> String {
-    let note = exec::lacking(precision).map_or(String::new(), |reason| format!(" ({reason})"));
+/// The precision, with a note on its speed where the device is this CPU.
+fn precision(precision: Precision, device: &Device) -> String {
+    let note =
+        exec::lacking(precision).filter(|_| device.is_cpu()).map_or(String::new(), |reason| format!(" ({reason})"));
     format!("{}{note}", precision.word())
 }

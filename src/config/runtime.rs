@@ -12,9 +12,11 @@ use super::{Device, Kernels, ranges, schema, values};
 #[serde(deny_unknown_fields, default)]
 pub struct Runtime {
     /// Where the network runs. `auto` takes a GPU where this build and this machine have one, else the CPU. `cuda` is
-    /// the same as `cuda:0`. A device that is named and not there is an error.
+    /// the same as `cuda:0`; `cuda:0,2` and `cuda:all` share the pictures among several GPUs. A device that is named
+    /// and not there is an error.
     pub device: Device,
-    /// Pictures in one forward pass on a GPU.
+    /// Pictures in one forward pass on a GPU. If its memory is too small for them, they are computed in halves, with a
+    /// warning.
     #[schemars(range(min = 1, max = ranges::BATCH))]
     pub batch_size: usize,
     /// The kernels of the CPU for the forward pass, to find out whether a feature is wrong because of them. Any value

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::canonical_tests::canonical;
 use super::*;
+use crate::exec::Gpus;
 use crate::image::{DecodeOptions, Exif, Truncated};
 
 const LEAST: &str = "version: 1\ninput: {root: ../data/fruits}\n";
@@ -217,9 +218,9 @@ fn values_that_have_more_than_one_form() {
         }
     }
     assert_eq!((BatchSize::Auto.of(1000), BatchSize::Auto.of(3), BatchSize::Rows(8).of(0)), (200, 3, 1));
-    for (text, device) in
-        [("cuda", Device::Cuda(0)), ("cuda:3", Device::Cuda(3)), ("metal", Device::Metal), ("cpu", Device::Cpu)]
-    {
+    let cuda = |gpus| Device::Cuda(Gpus::These(gpus));
+    let devices = [("cuda", cuda(1)), ("cuda:3", cuda(8)), ("metal", Device::Metal), ("cpu", Device::Cpu)];
+    for (text, device) in devices {
         assert_eq!(with(&format!("runtime: {{device: {text}}}")).runtime.device, device);
     }
     assert_eq!(with("runtime: {threads: 3}").runtime.threads, Some(3));

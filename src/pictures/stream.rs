@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! Way::Workers  thread: read ▸ decode ▸ prepare ▸ network ▸ finish ────────────────────> consumer: take
-//! Way::Batches  thread: read ▸ decode ▸ prepare ──> device's thread: network, by batch ──> consumer: finish, take
+//! Way::Batches  thread: read ▸ decode ▸ prepare ──> a GPU's threads: network, by batch ──> consumer: finish, take
 //! ```
 //!
 //! On the CPU every thread takes a micro-batch through all steps by itself: there is no barrier between layers, and the
 //! bits of a result do not depend on other pictures. A GPU computes whole batches while the threads prepare the next
-//! ones. Threads get the pictures in order, and never further ahead of the consumer than a window, so that memory does
+//! ones; several GPUs share the pictures. Threads get the pictures in order, and never further ahead of the consumer than a window, so that memory does
 //! not grow with the number of pictures, in whichever order results are delivered.
 //!
 //! The consumer is the calling thread. It gets the first error at once, and an interruption by the user within
 //! `NOTICE`; then each thread ends after its current picture.
 
 mod ahead;
+mod device;
 mod feed;
 mod road;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::reader::DecodeMemory;
@@ -34,6 +36,7 @@ use crate::memory::{self, NoRoom};
 use crate::progress::{Interrupted, Ui};
 use crate::threads;
 use ahead::Ahead;
+use device::Batches;
 use feed::{Ending, Feed, Message};
 use road::{Clock, Road};
 
@@ -47,7 +50,7 @@ const AHEAD: usize = 16;
 pub enum Way {
     /// Every thread runs it, a micro-batch at a time: on the CPU.
     Workers,
-    /// One thread runs batches of this size on the device: a GPU.
+    /// Threads of the device run batches of this size on it: a GPU, or several.
     Batches(usize),
 }
 
@@ -65,9 +68,9 @@ impl Way {
     /// The memory that the network needs when it is run this way.
     pub fn needs(self, extractor: &Extractor) -> Needs {
         let own = extractor.needs();
-        // two batches are prepared while one is computed
-        let pictures = if let Self::Batches(size) = self { 3 * size } else { 0 };
-        Needs { fixed: own.fixed + (pictures * extractor.input_len() * size_of::<f32>()) as u64, ..own }
+        // two batches are prepared for each GPU while it computes two
+        let pictures = if let Self::Batches(size) = self { 4 * size * extractor.units() } else { 0 };
+        Needs { fixed: own.fixed + (pictures * extractor.prepared_bytes()) as u64, ..own }
     }
 
     /// Returns the number of threads, at most `wanted`, that fit into memory.
@@ -111,7 +114,20 @@ pub struct Times {
     pub read: f64,
     pub decode: f64,
     pub prepare: f64,
+    /// The network: seconds of the CPU's threads, or those in which a GPU had a batch.
     pub forward: f64,
+    pub waited: Waited,
+}
+
+/// Seconds in which a part of the stream had nothing to do, summed over its threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Waited {
+    /// The threads that read and decode waited, since the results of earlier pictures were not yet written.
+    pub workers: f64,
+    /// The GPUs waited for pictures.
+    pub device: f64,
+    /// The consumer, which writes the tables, waited for results.
+    pub writer: f64,
 }
 
 /// The result for a picture that could be read.
@@ -172,7 +188,8 @@ impl Stream<'_> {
         take: impl FnMut(usize, T) -> Result<(), E>,
     ) -> Result<(), E> {
         let threads = self.threads.clamp(1, self.wanted.len().max(1));
-        let crew = Crew { threads, window: threads * AHEAD, device: None, ahead: None };
+        let clock = &Clock::default();
+        let crew = Crew { threads, window: threads * AHEAD, gpus: None, ahead: None, clock };
         let all = |feed: &Feed<T>| {
             while let Some(place) = feed.next(true) {
                 feed.send(place, work(self.wanted[place]));
@@ -208,15 +225,16 @@ impl Stream<'_> {
         let result = match through.way {
             Way::Workers => {
                 let further = if self.order == Order::Asked { AHEAD.max(2 * together) } else { 2 * together };
-                let crew = Crew { threads, window: threads * (together + further), device: None, ahead };
+                let crew = Crew { threads, window: threads * (together + further), gpus: None, ahead, clock };
                 let all = |feed: &Feed<Done<S, T>>| road.work(feed, together, sharing, &finish);
                 self.drive(crew, &all, |_, done| take(done))
             }
             Way::Batches(size) => {
-                let (sender, inputs) = unbounded();
-                let device = |feed: &Feed<Done<S, Vec<f32>>>| road.batches(feed, &inputs, size);
-                let crew = Crew { threads, window: 3 * size + threads, device: Some(&device), ahead };
-                let all = |feed: &Feed<Done<S, Vec<f32>>>| road.inputs(feed, &sender);
+                let (batches, units) = (&Batches::new(size), through.extractor.units());
+                let gpu = |feed: &Feed<Done<S, Vec<f32>>>, unit| road.gpu(feed, batches, unit);
+                let crew =
+                    Crew { threads, window: 4 * size * units + threads, gpus: Some((units, &gpu)), ahead, clock };
+                let all = |feed: &Feed<Done<S, Vec<f32>>>| road.inputs(feed, batches);
                 self.drive(crew, &all, |_, done: Done<S, Vec<f32>>| take(done.then(&finish)))
             }
         };
@@ -233,14 +251,14 @@ impl Stream<'_> {
         if self.wanted.is_empty() {
             return Ok(());
         }
-        let Crew { threads, window, device, ahead } = crew;
+        let Crew { threads, window, gpus, ahead, clock } = crew;
         let (sender, results) = unbounded();
         let feed = &Feed::new(self.wanted.len(), window, sender);
         std::thread::scope(|scope| {
             let _end = Ending(feed);
             let refused = |error| StreamError::from(ExecError::from(error));
-            if let Some(device) = device {
-                threads::start(scope, 1, |_| move || feed.run(device)).map_err(refused)?;
+            for (unit, gpu) in gpus.iter().flat_map(|(units, gpu)| (0..*units).map(move |unit| (unit, gpu))) {
+                threads::start(scope, 1, |_| move || feed.run(&|feed| gpu(feed, unit))).map_err(refused)?;
             }
             if let Some(ahead) = ahead {
                 let ask = |feed: &Feed<T>| ahead.ask(&feed.over);
@@ -250,7 +268,7 @@ impl Stream<'_> {
             if workers.len() < threads {
                 self.ui.warn(&format!("the system let only {} of {threads} threads start", workers.len()));
             }
-            self.deliver(feed, &results, take)
+            self.deliver(feed, &results, clock, take)
         })
     }
 
@@ -259,6 +277,7 @@ impl Stream<'_> {
         &self,
         feed: &Feed<T>,
         results: &Receiver<Message<T>>,
+        clock: &Clock,
         mut take: impl FnMut(usize, T) -> Result<(), E>,
     ) -> Result<(), E> {
         let (mut waiting, mut handed) = (BTreeMap::new(), 0);
@@ -274,7 +293,8 @@ impl Stream<'_> {
                 feed.hand_over();
                 continue;
             }
-            if let Ok(message) = results.recv_timeout(NOTICE) {
+            let message = clock.time(|times| &mut times.waited.writer, || results.recv_timeout(NOTICE));
+            if let Ok(message) = message {
                 let (place, value) = message?;
                 waiting.insert(place, value);
             }
@@ -296,11 +316,12 @@ struct Crew<'a, 'b, T> {
     threads: usize,
     /// The most pictures that are taken by threads and not yet delivered.
     window: usize,
-    /// The work of the device's thread, if there is one.
-    device: Option<&'a Work<'a, T>>,
+    /// The number of GPUs, if there are any, and the work of each.
+    gpus: Option<(usize, &'a GpuWork<'a, T>)>,
     /// The pictures that further threads open ahead, if the source wants this.
     ahead: Option<&'a Ahead<'b>>,
+    clock: &'a Clock,
 }
 
-/// The work of a thread, which takes pictures from a feed.
-type Work<'a, T> = dyn Fn(&Feed<T>) + Sync + 'a;
+/// The work of the thread of a GPU, by its number.
+type GpuWork<'a, T> = dyn Fn(&Feed<T>, usize) + Sync + 'a;

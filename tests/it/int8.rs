@@ -185,7 +185,7 @@ fn networks_of_onnx_files_and_weights_with_a_name_are_calibrated_on_the_pictures
 #[test]
 fn a_device_or_kernels_that_cannot_compute_it_are_told_before_the_calibration() {
     let workspace = Workspace::with_fruits(2, 1);
-    for (set, code, said) in [("runtime.kernels=reference", 2, "f32"), ("runtime.device=cuda:7", 1, "cuda:7")] {
+    for (set, code, said) in [("runtime.kernels=reference", 2, "f32"), ("runtime.device=cuda:7", 2, "cuda:7")] {
         let refused = workspace.run("no", &[&INT8[..], &["--set", set]].concat());
         refused.ended(code, &[said]);
         assert!(!refused.stderr.contains("calibrate"), "{}", refused.stderr);

@@ -16,7 +16,7 @@ pub struct Calibrator {
 impl Calibrator {
     /// Reads the weights of `plan`, which is to be computed on `device`.
     pub fn open(plan: &NetworkPlan, device: &Device) -> Result<Self, ExecError> {
-        exec::check(device, plan.precision, plan.kernels)?;
+        exec::check(device.name(), plan.precision, plan.kernels)?;
         let layers = plan.layer_ids();
         let weights = plan.load()?;
         let program = exec::lower::lower(&plan.graph, &weights, &layers)?;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::exec::{self, Device, ExecError, Features, Network, Session};
+use crate::exec::{self, Device, ExecError, Features, Network, Pending, Pictures, Session};
 use crate::image::{self, DecodeError, DecodeOptions, Decoded, Recipe, RgbImage};
 use crate::memory::{self, Limit, NoRoom};
 use crate::network_plan::{NetworkPlan, Tap};
@@ -28,6 +28,26 @@ pub struct Extractor {
     /// Bytes of the weights.
     weights: u64,
     taken: CheckpointKey,
+}
+
+/// Prepared pictures for a device, one after the other.
+#[derive(Clone, Debug)]
+pub enum Prepared {
+    /// The values of the network's input.
+    Values(Vec<f32>),
+    /// The bytes of the resized pictures, which the device normalises.
+    Bytes(Vec<u8>),
+}
+
+impl Prepared {
+    /// Adds the pictures of `other`, which come from the same network.
+    pub fn append(&mut self, other: Self) {
+        match (self, other) {
+            (Self::Values(all), Self::Values(more)) => all.extend(more),
+            (Self::Bytes(all), Self::Bytes(more)) => all.extend(more),
+            (all, more) => *all = more,
+        }
+    }
 }
 
 /// Bytes that are needed for any number of threads, and bytes for each thread.
@@ -121,6 +141,68 @@ impl Extractor {
         self.recipe.apply(picture, self.network.layout(), input);
     }
 
+    /// No pictures yet, with room for `n`.
+    pub fn prepared(&self, n: usize) -> Prepared {
+        let values = n * self.input_len();
+        match self.recipe.gives_bytes() {
+            true => Prepared::Bytes(Vec::with_capacity(values)),
+            false => Prepared::Values(Vec::with_capacity(values)),
+        }
+    }
+
+    /// A picture for a batch on a device: bytes where the recipe gives them, a quarter of the memory.
+    pub fn prepare_for_device(&self, picture: &RgbImage) -> Prepared {
+        let (layout, mut prepared) = (self.network.layout(), self.prepared(0));
+        match &mut prepared {
+            Prepared::Values(values) => {
+                values.resize(self.input_len(), 0.0);
+                self.recipe.apply(picture, layout, values);
+            }
+            Prepared::Bytes(bytes) => {
+                bytes.resize(self.input_len(), 0);
+                self.recipe.apply_bytes(picture, layout, bytes);
+            }
+        }
+        prepared
+    }
+
+    /// Bytes of a picture for a batch on a device.
+    pub fn prepared_bytes(&self) -> usize {
+        self.input_len() * if self.recipe.gives_bytes() { 1 } else { size_of::<f32>() }
+    }
+
+    /// The number of GPUs that each run the whole network; 1 on the CPU.
+    pub fn units(&self) -> usize {
+        self.network.units()
+    }
+
+    /// Buffers for the thread of a GPU, by its number below [`units`](Self::units).
+    pub fn session_on(&self, unit: usize) -> Session {
+        self.network.session_on(unit)
+    }
+
+    /// Queues the `n` pictures from `first` on on the GPU of the session, and does not wait for the results; the CPU
+    /// computes them. [`read`](Self::read) gives the features.
+    pub fn start(
+        &self,
+        session: &mut Session,
+        pictures: &Prepared,
+        first: usize,
+        n: usize,
+    ) -> Result<Pending, ExecError> {
+        let range = first * self.input_len()..(first + n) * self.input_len();
+        let pictures = match pictures {
+            Prepared::Values(values) => Pictures::Values(&values[range]),
+            Prepared::Bytes(bytes) => Pictures::Bytes(&bytes[range], &self.recipe),
+        };
+        self.network.start(session, pictures, n)
+    }
+
+    /// The most pictures that the GPU of a session computes at once, if its memory was too small for a batch.
+    pub fn largest_batch(&self, session: &Session) -> Option<usize> {
+        self.network.largest_batch(session)
+    }
+
     /// The features of one picture.
     ///
     /// The device fails, or a feature is not finite.
@@ -134,7 +216,12 @@ impl Extractor {
     /// On the CPU a picture's bits do not depend on the other pictures. All are finite: [`ExecError::NotFinite`] names
     /// the first picture that has others.
     pub fn forward(&self, session: &mut Session, input: &[f32], n: usize) -> Result<Vec<Vec<f32>>, ExecError> {
-        let taps = self.network.forward(session, input, n)?;
+        self.read(self.network.start(session, Pictures::Values(input), n)?, n)
+    }
+
+    /// Waits for the device, and gives the features of the `n` pictures of a batch as [`forward`](Self::forward).
+    pub fn read(&self, pending: Pending, n: usize) -> Result<Vec<Vec<f32>>, ExecError> {
+        let taps = pending.read()?;
         let mut all = vec![vec![0.0; self.width]; n];
         let mut at = 0;
         for (tap, values) in self.taps.iter().zip(&taps) {

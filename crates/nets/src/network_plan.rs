@@ -325,8 +325,8 @@ impl NetworkPlan {
             values
                 * match self.precision {
                     Precision::Int8 if matches!(layer.op, Op::Conv { .. }) => 1,
-                    Precision::Bf16 => 2,
-                    Precision::F32 | Precision::Int8 => 4,
+                    Precision::Bf16 | Precision::F16 => 2,
+                    Precision::F32 | Precision::Tf32 | Precision::Int8 => 4,
                 }
         };
         layers.map(|(layer, _)| bytes(layer)).sum::<usize>() as u64

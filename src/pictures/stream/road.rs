@@ -3,17 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
-
 use super::ahead::Ahead;
 use super::feed::Feed;
 use super::{Done, Made, Stream, StreamError, Through, Times};
-use crate::exec::{ExecError, Session};
+use crate::exec::ExecError;
+use crate::image::RgbImage;
 use crate::pictures::source::{Failure, most_bytes};
 use crate::terminal::printable;
-
-/// The time after which an idle device checks whether another picture can arrive before its batch is computed.
-const IDLE: Duration = Duration::from_millis(10);
 
 /// The times of each step, summed over all threads.
 #[derive(Default)]
@@ -21,11 +17,15 @@ pub(super) struct Clock(Mutex<Times>);
 
 impl Clock {
     /// Runs `work` and adds its seconds to `part`.
-    fn time<T>(&self, part: fn(&mut Times) -> &mut f64, work: impl FnOnce() -> T) -> T {
+    pub(super) fn time<T>(&self, part: fn(&mut Times) -> &mut f64, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = work();
-        *part(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)) += start.elapsed().as_secs_f64();
+        self.add(part, start.elapsed());
         result
+    }
+
+    pub(super) fn add(&self, part: fn(&mut Times) -> &mut f64, time: Duration) {
+        *part(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)) += time.as_secs_f64();
     }
 
     pub(super) fn read(&self) -> Times {
@@ -54,72 +54,51 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
         sharing: usize,
         finish: &impl Fn(usize, Vec<f32>) -> Result<T, Failure>,
     ) {
-        let each = self.through.extractor.input_len();
-        let mut session = self.through.extractor.shared_session(sharing);
+        let extractor = self.through.extractor;
+        let each = extractor.input_len();
+        let mut session = extractor.shared_session(sharing);
         let mut input = vec![0.0; together * each];
         loop {
             let (mut batch, mut prepared) = (Vec::with_capacity(together), 0);
             // a thread that holds pictures does not wait for others, since the consumer may wait for the pictures that
             // it holds
             while batch.len() < together
-                && let Some(place) = feed.next(batch.is_empty())
+                && let Some(place) = self.next(feed, batch.is_empty())
             {
-                let done = self.prepare(feed, place, &mut input[prepared * each..(prepared + 1) * each]);
+                let values = &mut input[prepared * each..(prepared + 1) * each];
+                let done = self.prepare(feed, place, |picture| extractor.prepare(picture, values));
                 prepared += usize::from(done.result.is_ok());
                 batch.push((place, done));
             }
             if batch.is_empty() || feed.is_over() {
                 return;
             }
-            self.settle(feed, &mut session, &input[..prepared * each], batch, finish);
-        }
-    }
-
-    /// A thread beside a device: prepares pictures one by one.
-    pub(super) fn inputs<T>(&self, feed: &Feed<T>, device: &Sender<(Ready<S>, Vec<f32>)>) {
-        while let Some(place) = feed.next(true) {
-            let mut input = vec![0.0; self.through.extractor.input_len()];
-            let done = self.prepare(feed, place, &mut input);
-            if done.result.is_err() {
-                input.clear();
-            }
-            // the receiver is dropped only when the work is over
-            if device.send(((place, done), input)).is_err() {
-                return;
-            }
-        }
-    }
-
-    /// The thread of a device: computes a batch once it is full, or once no other picture can arrive before it is
-    /// computed.
-    pub(super) fn batches(&self, feed: &Feed<Done<S, Vec<f32>>>, inputs: &Receiver<(Ready<S>, Vec<f32>)>, size: usize) {
-        let full = size * self.through.extractor.input_len();
-        let mut session = self.through.extractor.session();
-        let (mut batch, mut input, mut come) = (Vec::new(), Vec::with_capacity(full), 0);
-        while come < feed.count && !feed.is_over() {
-            let is_due = match inputs.recv_timeout(IDLE) {
-                Ok((ready, values)) => {
-                    come += 1;
-                    input.extend(values);
-                    batch.push(ready);
-                    input.len() >= full || batch.len() >= 2 * size || come == feed.count
-                }
-                Err(_) => feed.is_full(),
+            let mut forward = |first: usize, n: usize| {
+                let input = &input[first * each..(first + n) * each];
+                self.clock.time(|times| &mut times.forward, || extractor.forward(&mut session, input, n))
             };
-            if is_due {
-                self.settle(feed, &mut session, &input, std::mem::take(&mut batch), &|_, features| Ok(features));
-                input.clear();
-            }
+            let rows = if prepared > 0 { forward(0, prepared) } else { Ok(Vec::new()) };
+            self.settle(feed, batch, rows, |i| forward(i, 1), finish);
         }
     }
 
-    /// Reads, decodes and prepares one picture into `input`. `see` gets the same bytes that are decoded.
-    fn prepare<T>(&self, feed: &Feed<T>, place: usize, input: &mut [f32]) -> Done<S, ()> {
+    /// The place of the next picture; the time until there is room for it is counted.
+    pub(super) fn next<T>(&self, feed: &Feed<T>, wait: bool) -> Option<usize> {
+        self.clock.time(|times| &mut times.waited.workers, || feed.next(wait))
+    }
+
+    /// Reads and decodes one picture, and calls `prepare` with its pixels. `see` gets the same bytes that are decoded.
+    pub(super) fn prepare<T, P>(
+        &self,
+        feed: &Feed<T>,
+        place: usize,
+        prepare: impl FnOnce(&RgbImage) -> P,
+    ) -> Done<S, P> {
         let Self { stream, through: Through { extractor, memory, .. }, ahead, see, clock } = self;
         let number = stream.wanted[place];
         let (recipe, decoding) = (extractor.recipe(), extractor.decoding());
         let mut seen = None;
-        let mut run = || {
+        let run = || {
             let bytes = clock.time(
                 |times| &mut times.read,
                 || {
@@ -133,8 +112,8 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
                 },
             )?;
             let decoded = clock.time(|times| &mut times.decode, || extractor.decode(&bytes))?;
-            clock.time(|times| &mut times.prepare, || extractor.prepare(&decoded.image, input));
-            Ok(Made { width: decoded.width as u64, height: decoded.height as u64, value: () })
+            let value = clock.time(|times| &mut times.prepare, || prepare(&decoded.image));
+            Ok(Made { width: decoded.width as u64, height: decoded.height as u64, value })
         };
         let result: Result<_, Failure> = run();
         if let Err(failure) = &result
@@ -145,17 +124,27 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
         Done { number, seen, result }
     }
 
-    /// Computes the prepared pictures of a batch and sends all results.
-    fn settle<T>(
+    /// Sends all results of a batch: `rows` are the features of its prepared pictures, and `alone` computes the picture
+    /// of that index by itself.
+    pub(super) fn settle<T>(
         &self,
         feed: &Feed<Done<S, T>>,
-        session: &mut Session,
-        input: &[f32],
         batch: Vec<Ready<S>>,
+        rows: Result<Vec<Vec<f32>>, ExecError>,
+        mut alone: impl FnMut(usize) -> Result<Vec<Vec<f32>>, ExecError>,
         finish: &impl Fn(usize, Vec<f32>) -> Result<T, Failure>,
     ) {
-        let sound = batch.iter().filter(|(_, done)| done.result.is_ok()).map(|(_, done)| done.number).collect();
-        let mut rows = match self.clock.time(|times| &mut times.forward, || self.forward(session, input, sound)) {
+        let sound: Vec<usize> =
+            batch.iter().filter(|(_, done)| done.result.is_ok()).map(|(_, done)| done.number).collect();
+        let rows = match rows {
+            // one picture with NaN must not make the others fail
+            Err(ExecError::NotFinite { .. }) if !self.through.strict && sound.len() > 1 => {
+                let each = sound.iter().enumerate().map(|(i, &number)| self.rows(&[number], alone(i)));
+                each.collect::<Result<Vec<_>, _>>().map(|rows| rows.into_iter().flatten().collect())
+            }
+            rows => self.rows(&sound, rows),
+        };
+        let mut rows = match rows {
             Ok(rows) => rows.into_iter(),
             Err(error) => return feed.fail(error),
         };
@@ -166,34 +155,23 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
         }
     }
 
-    /// The features of the prepared pictures `numbers`, or the failure of each.
-    fn forward(
+    /// The features of the pictures `numbers`, or the failure of each.
+    fn rows(
         &self,
-        session: &mut Session,
-        input: &[f32],
-        numbers: Vec<usize>,
+        numbers: &[usize],
+        rows: Result<Vec<Vec<f32>>, ExecError>,
     ) -> Result<Vec<Result<Vec<f32>, Failure>>, StreamError> {
-        let (Through { extractor, strict, .. }, n) = (self.through, numbers.len());
-        if n == 0 {
-            return Ok(Vec::new());
-        }
-        match extractor.forward(session, input, n) {
+        match rows {
             Ok(rows) => Ok(rows.into_iter().map(Ok).collect()),
-            Err(error @ ExecError::NotFinite { picture, .. }) if strict => {
+            Err(error @ ExecError::NotFinite { picture, .. }) if self.through.strict => {
                 let Some(&number) = numbers.get(picture) else { return Err(error.into()) };
                 let key = printable(self.stream.source.entry(number).key).into_owned();
                 Err(StreamError::Picture { key, error: Box::new(error) })
             }
-            Err(error) if strict => Err(error.into()),
-            // one picture with NaN must not make the others fail
-            Err(ExecError::NotFinite { .. }) if n > 1 => {
-                let alone = input.chunks_exact(extractor.input_len().max(1)).zip(numbers);
-                let rows = alone.map(|(input, number)| self.forward(session, input, vec![number]));
-                Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-            }
+            Err(error) if self.through.strict => Err(error.into()),
             Err(error) => {
                 let kind = if matches!(error, ExecError::NotFinite { .. }) { "not_finite" } else { "network" };
-                Ok(vec![Err(Failure::new(kind, error.to_string())); n])
+                Ok(vec![Err(Failure::new(kind, error.to_string())); numbers.len()])
             }
         }
     }

@@ -122,14 +122,16 @@ mod of_a_network {
     use crate::weights::Origin;
     use std::path::Path;
 
-    fn extractor() -> Extractor {
+    fn network() -> NetworkPlan {
         let model = find("efficientnet_lite0").expect("registered");
         let (row, mut recipe) = (&model.weights[0], model.weights[0].recipe.clone());
         recipe.size = [64, 64];
         let weights = Origin::Bundled(row);
-        let backbone =
-            NetworkPlan::new(model, row, weights, recipe, &[], crate::config::Features::default()).expect("built");
-        Extractor::open(&backbone, &Device::cpu()).expect("opened")
+        NetworkPlan::new(model, row, weights, recipe, &[], crate::config::Features::default()).expect("built")
+    }
+
+    fn extractor() -> Extractor {
+        Extractor::open(&network(), &Device::cpu()).expect("opened")
     }
 
     /// Ten of the shipped pictures, with unreadable ones between them.
@@ -175,6 +177,53 @@ mod of_a_network {
             let mut any = rows(way, 2, Order::Any);
             any.sort_by_key(|done| done.number);
             assert!(any == workers, "{way:?}");
+        }
+    }
+
+    #[test]
+    fn several_devices_share_the_pictures() {
+        let (pictures, ui) = (pictures(), Ui::silent());
+        let (source, memory) = (Named(&pictures), &DecodeMemory::new(1 << 20));
+        let wanted: Vec<usize> = (0..pictures.len()).collect();
+        let rows = |extractor: &Extractor, way| {
+            let stream = Stream { source: &source, wanted: &wanted, threads: 2, order: Order::Asked, ui: &ui };
+            let through = Through { extractor, way, memory, strict: false };
+            let mut rows = Vec::new();
+            let (times, result) = stream.features(
+                through,
+                |_| (),
+                |_, features| Ok(features),
+                |done| {
+                    rows.push(done);
+                    Ok::<_, StreamError>(())
+                },
+            );
+            result.expect("nobody stops it");
+            (rows, times)
+        };
+        let (workers, times) = rows(&extractor(), Way::Workers);
+        assert_eq!(times.waited.device, 0.0);
+        let by_candle = network().kernels(crate::exec::Kernels::Reference);
+        for units in [1, 3] {
+            let extractor = Extractor::open(&by_candle, &Device::cpus(units)).expect("opened");
+            assert_eq!(extractor.units(), units);
+            for size in [1, 4] {
+                let (devices, times) = rows(&extractor, Way::Batches(size));
+                // ten pictures lie beside 155 that are missing, and devices wait for them
+                assert!(times.forward > 0.0 && times.waited.device > 0.0 && times.waited.writer > 0.0, "{times:?}");
+                for (ours, theirs) in workers.iter().zip(&devices) {
+                    assert_eq!(ours.number, theirs.number);
+                    match (&ours.result, &theirs.result) {
+                        (Ok(ours), Ok(theirs)) => {
+                            let pairs = ours.value.iter().zip(&theirs.value);
+                            let apart = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                            assert!(apart < 1e-4 && (ours.width, ours.height) == (theirs.width, theirs.height));
+                        }
+                        (ours, theirs) => assert_eq!(ours.as_ref().err(), theirs.as_ref().err()),
+                    }
+                }
+                assert_eq!(devices.len(), workers.len());
+            }
         }
     }
 

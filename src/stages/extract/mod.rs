@@ -205,7 +205,7 @@ fn compute(
             plural(left, "image")
         ));
     }
-    if let Some(reason) = exec::lacking(plan.backbone.precision).filter(|_| left > 0) {
+    if let Some(reason) = exec::lacking(plan.backbone.precision).filter(|_| left > 0 && place.device.is_cpu()) {
         ui.warn(&format!("`extract.precision: {}`: {reason}", plan.backbone.precision.word()));
     }
     let mut timing = Timing::default();

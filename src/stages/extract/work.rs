@@ -12,7 +12,7 @@ use super::shard::Outcome;
 use super::{ExtractError, room};
 use crate::exec::{Device, ExecError};
 use crate::extractor::Extractor;
-use crate::pictures::stream::Through;
+use crate::pictures::stream::{Through, Waited};
 use crate::pictures::{DecodeMemory, Done, Failure, Listed, Made, Order, Stream, Way};
 use crate::plan::Plan;
 use crate::progress::StageLine;
@@ -30,6 +30,9 @@ pub struct Timing {
     #[serde(default)]
     pub load: f64,
     pub wall: f64,
+    /// Seconds in which parts of the program had nothing to do.
+    #[serde(default)]
+    pub waited: Waited,
     /// Pictures computed.
     pub pictures: usize,
 }
@@ -43,6 +46,9 @@ impl AddAssign for Timing {
         self.write += other.write;
         self.load += other.load;
         self.wall += other.wall;
+        self.waited.workers += other.waited.workers;
+        self.waited.device += other.waited.device;
+        self.waited.writer += other.waited.writer;
         self.pictures += other.pictures;
     }
 }
@@ -115,6 +121,7 @@ pub fn run(
         write,
         load,
         wall: start.elapsed().as_secs_f64(),
+        waited: times.waited,
         pictures: jobs.len(),
     };
     line.ui().event(json!({"event": "extract_timing", "device": device.name(), "threads": threads, "seconds": timing}));

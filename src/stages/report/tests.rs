@@ -91,6 +91,7 @@ fn extracted(ok: usize) -> Extracted {
             write: 0.2,
             load: 0.0,
             wall: 8.6,
+            waited: Default::default(),
             pictures: ok,
         },
     }

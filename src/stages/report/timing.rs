@@ -61,8 +61,8 @@ fn verdict(extracted: &Extracted, steps: &[(&'static str, f64)], work: f64) -> S
     let timing = &extracted.timing;
     let cpu = extracted.device.starts_with("cpu");
     if !cpu {
-        // one thread feeds the device, so the device was idle for the wall time less the forward time
-        let busy = (timing.forward / timing.wall).min(1.0);
+        // several GPUs may have been busy for more seconds than passed
+        let busy = timing.forward / (timing.forward + timing.waited.device).max(1e-9);
         if busy >= 0.8 {
             return format!("The device was busy {} of the time: the network is the bottleneck.", percent(busy));
         }
@@ -93,6 +93,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::pictures::stream::Waited;
 
     fn extracted(device: &str, timing: Timing) -> Extracted {
         Extracted {
@@ -123,6 +124,7 @@ mod tests {
             write: 0.7,
             load: 0.0,
             wall: 6.0,
+            waited: Waited::default(),
             pictures: 10,
         };
         let told = |device: &str, timing| -> String {
@@ -130,9 +132,11 @@ mod tests {
         };
         assert!(told("cpu", timing).starts_with("The network takes 80.0"));
         assert!(told("cpu", Timing { read: 90.0, ..timing }).starts_with("Reading"));
-        assert!(told("cuda:0", Timing { forward: 5.9, ..timing }).contains("busy"));
+        let waited = |device| Waited { device, ..Waited::default() };
+        let busy = told("cuda:0,1", Timing { forward: 11.8, waited: waited(0.2), ..timing });
+        assert!(busy.contains("busy 98"), "{busy}");
         assert!(
-            told("cuda:0", Timing { forward: 3.0, ..timing })
+            told("cuda:0", Timing { forward: 3.0, waited: waited(3.0), ..timing })
                 .contains("waited 50.0\u{202f}% of the time, mostly for `decode`")
         );
     }

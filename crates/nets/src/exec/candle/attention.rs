@@ -1,7 +1,8 @@
 //! Attention over candle tensors. Tokens are `(n, tokens, channels)`, maps `(n, channels, height, width)`.
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 
+use super::ops::in_f32;
 use crate::exec::ExecError;
 use crate::exec::lower::AttentionKernel;
 use crate::models::Shape;
@@ -17,7 +18,7 @@ pub(super) fn upload(
     let scale = Tensor::from_slice(&kernel.scale, (kernel.heads, 1, 1), device)?;
     let keys = (kernel.bias.len() / kernel.heads).isqrt();
     let bias = match keys {
-        0 => Tensor::zeros((1, 1, 1, 1), candle_core::DType::F32, device)?,
+        0 => Tensor::zeros((1, 1, 1, 1), DType::F32, device)?,
         _ => Tensor::from_slice(&kernel.bias, (1, kernel.heads, keys, keys), device)?,
     };
     let bias = match (kernel.window, shape) {
@@ -59,11 +60,14 @@ pub(super) fn attention(
     let parts = x.reshape(vec![b, t, 3, heads, c / heads])?.permute(vec![2, 0, 3, 1, 4])?.contiguous()?;
     let [mut q, mut k, v] = [parts.get(0)?, parts.get(1)?, parts.get(2)?]; // (b, heads, t, c / heads)
     if kernel.cosine {
-        (q, k) = (unit(&q)?, unit(&k)?);
+        (q, k) = (in_f32(&q, unit)?, in_f32(&k, unit)?);
     }
-    let scores = q.matmul(&k.t()?.contiguous()?)?.broadcast_mul(scale)?;
-    let scores = scores.reshape(vec![n, b / n, heads, t, t])?.broadcast_add(bias)?.reshape((b, heads, t, t))?;
-    let mixed = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?;
+    let weights = in_f32(&q.matmul(&k.t()?.contiguous()?)?, |scores| {
+        let scores = scores.broadcast_mul(scale)?.reshape(vec![n, b / n, heads, t, t])?;
+        let scores = scores.broadcast_add(bias)?.reshape((b, heads, t, t))?;
+        Ok(candle_nn::ops::softmax(&scores, D::Minus1)?)
+    })?;
+    let mixed = weights.matmul(&v)?;
     let mixed = mixed.transpose(1, 2)?.contiguous()?.reshape((b, t, c))?;
     match (windows, shape) {
         (Some((window, size)), _) => join(&mixed, window, size),
@@ -76,8 +80,8 @@ pub(super) fn attention(
 }
 
 /// Vectors divided by their lengths.
-fn unit(x: &Tensor) -> Result<Tensor, candle_core::Error> {
-    x.broadcast_div(&x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?)
+fn unit(x: &Tensor) -> Result<Tensor, ExecError> {
+    Ok(x.broadcast_div(&x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?)?)
 }
 
 /// Windows `(n · windows, positions, channels)` of a map.
@@ -126,7 +130,8 @@ pub(super) fn pool(x: &Tensor, query: &Tensor, heads: usize) -> Result<Tensor, E
     let (k, v) = (parts.get(0)?, parts.get(1)?); // (n, heads, t, each)
     let query = query.reshape((1, heads, 1, each))?.broadcast_as((n, heads, 1, each))?.contiguous()?;
     let scores = query.matmul(&k.t()?.contiguous()?)?;
-    Ok(candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?.reshape((n, c / 2))?)
+    let weights = in_f32(&scores, |scores| Ok(candle_nn::ops::softmax(scores, D::Minus1)?))?;
+    Ok(weights.matmul(&v)?.reshape((n, c / 2))?)
 }
 
 /// The tokens of a map: the `first` ones with `given` `(n, channels)` added, then the positions of the map with their

@@ -39,6 +39,7 @@ impl Engine {
         match precision {
             Precision::Int8 => Int8Isa::available().into_iter().map(Engine::Int8).collect(),
             Precision::Bf16 => Bf16Isa::available().into_iter().map(Engine::Bf16).collect(),
+            Precision::Tf32 | Precision::F16 => Vec::new(),
             Precision::F32 => {
                 let mut all = Vec::new();
                 #[cfg(target_arch = "x86_64")]
