@@ -15,6 +15,7 @@ mod evaluate;
 mod explain;
 mod export;
 mod foreign_files;
+mod gpu;
 mod hostile_files;
 mod init;
 mod inputs;

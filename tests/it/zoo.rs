@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use featurize::config::{Features, Precision};
 use featurize::exec::cpu::{self, Engine};
-use featurize::exec::lower::lower;
+use featurize::exec::lower::{Program, lower};
 use featurize::exec::{self, Device, Network, candle};
 use featurize::models::{self, BuildOptions, Graph, LayerId, ModelSpec, Shape, Source, WeightsSpec};
 use featurize::weights::{Tensor, WeightSet};
@@ -152,8 +152,42 @@ fn has_twin(golden: &Golden, model: &ModelSpec, row: &WeightsSpec) -> bool {
     models::MODELS.iter().any(|other| is_twin(&other))
 }
 
+/// A network with weights from the formula, and its stored numbers.
+pub struct Case<'a> {
+    pub key: &'a str,
+    golden: &'a Golden,
+    graph: &'a Graph,
+    taps: &'a [LayerId],
+    pub program: &'a Program,
+    /// The input, (h, w, c) and (c, h, w).
+    hwc: &'a [f32],
+    pub chw: &'a [f32],
+}
+
+impl Case<'_> {
+    /// Compares the taps that an executor gives with the stored numbers.
+    pub fn compare(&self, executor: &str, values: &[Vec<f32>]) {
+        let errors = errors(self.golden, self.key, self.graph, values, self.taps);
+        println!("{:<24} {executor:<16} {errors:?}", self.key);
+        assert!(errors.iter().all(|&error| error <= TOLERANCE), "{} by {executor}: {errors:?}", self.key);
+    }
+}
+
 /// Checks the networks of every library whose models begin with `prefix`.
 fn check(prefix: &str) {
+    each(prefix, |case| {
+        let reference = candle::Network::new(case.program.clone(), &Device::cpu()).expect("uploaded");
+        case.compare("candle", &reference.forward(case.chw, 1).expect("candle"));
+        drop(reference);
+        for engine in engines() {
+            let network = cpu::Network::new(case.program.clone(), engine).expect("planned");
+            case.compare(&format!("{engine:?}"), &network.forward(&mut network.scratch(1), case.hwc, 1));
+        }
+    });
+}
+
+/// Calls `with` for the networks of every library whose models begin with `prefix`.
+pub fn each(prefix: &str, mut with: impl FnMut(&Case)) {
     let golden = golden("zoo.safetensors");
     let mut seen = 0;
     for model in models::MODELS.iter().filter(|model| model.name.starts_with(prefix)) {
@@ -177,19 +211,8 @@ fn check(prefix: &str) {
             let levels = golden.notes.contains_key(&format!("{key}.input"));
             let hwc = input(side, levels);
             let chw = channels_first(&hwc, Shape::Map { c: 3, h: side, w: side });
-            let reference = candle::Network::new(program.clone(), &Device::cpu()).expect("uploaded");
-            let by_candle = reference.forward(&chw, 1).expect("candle");
-            drop(reference);
-            let mut found = vec![("candle".to_string(), by_candle)];
-            for engine in engines() {
-                let network = cpu::Network::new(program.clone(), engine).expect("planned");
-                found.push((format!("{engine:?}"), network.forward(&mut network.scratch(1), &hwc, 1)));
-            }
-            for (executor, values) in found {
-                let errors = errors(&golden, &key, &graph, &values, &taps);
-                println!("{key:<24} {executor:<16} {errors:?}");
-                assert!(errors.iter().all(|&error| error <= TOLERANCE), "{key} by {executor}: {errors:?}");
-            }
+            let (golden, graph, key, program) = (&golden, &graph, key.as_str(), &program);
+            with(&Case { key, golden, graph, taps: &taps, program, hwc: &hwc, chw: &chw });
             seen += 1;
         }
     }
