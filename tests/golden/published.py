@@ -276,7 +276,8 @@ def torchvision_rows(model):
         recipe = recipe_of(norm, crop, fraction, transforms.interpolation.value)
         stem, digits = weights.url.rsplit("/", 1)[1].removesuffix(".pth").rsplit("-", 1)
         assert weights.url == f"https://download.pytorch.org/models/{stem}-{digits}.pth"
-        yield f'torchvision!("{weights.name}", "{stem}", "{digits}", {recipe}, {top1})'
+        version = weights.name.removeprefix("IMAGENET1K_")
+        yield f'torchvision!("{version}", "{stem}", "{digits}", {recipe}, {top1})'
 
 
 def timm_rows(arch, first, results):

