@@ -3,16 +3,15 @@
 //!
 //! A value that may be written in several forms has its schema here and its deserialiser in [`values`](super::values).
 
-use std::borrow::Cow;
-
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::extract::{Calibration, Channels};
 use super::input::{Label, LimitPerClass};
 use super::train::{Candidate, Train};
 use super::{VERSION, ranges, raw};
+use crate::learn::inline_schema;
 use crate::models::MODELS;
 use reference::Entry;
 
@@ -117,19 +116,7 @@ fn sorted(value: Value) -> Value {
 #[derive(Debug)]
 pub struct Text;
 
-impl JsonSchema for Text {
-    fn schema_name() -> Cow<'static, str> {
-        "Text".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["string", "number", "boolean"]})
-    }
-}
+inline_schema!(Text: json_schema!({"type": ["string", "number", "boolean"]}));
 
 pub fn version(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"const": VERSION})
@@ -160,45 +147,27 @@ pub fn colour(_: &mut SchemaGenerator) -> Schema {
     ]})
 }
 
-/// Implements the schema of types that are not derived.
-macro_rules! schemas {
-    ($($type:ident: $schema:tt)*) => {$(
-        impl JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($type).into()
-            }
+inline_schema!(Label: json_schema!({"anyOf": [
+    {"enum": ["folder", "parent", "none"]},
+    {"title": "`{pattern: …}`", "type": "object", "additionalProperties": false, "required": ["pattern"],
+        "properties": {"pattern": {"type": "string", "minLength": 1}}},
+    {"title": "a regular expression with a group in parentheses", "type": "string", "pattern": "\\("}
+]}));
 
-            fn inline_schema() -> bool {
-                true
-            }
+inline_schema!(LimitPerClass: json_schema!({"anyOf": [
+    {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)},
+    {"title": "`{train: …, test: …}`", "type": "object", "additionalProperties": false, "properties": {
+        "train": {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)},
+        "test": {"type": "integer", "minimum": 0, "maximum": (ranges::MANY)}
+    }}
+]}));
 
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
-            }
-        }
-    )*};
-}
+inline_schema!(Channels: json_schema!({"enum": [1, 3]}));
 
-schemas! {
-    Label: {"anyOf": [
-        {"enum": ["folder", "parent", "none"]},
-        {"title": "`{pattern: …}`", "type": "object", "additionalProperties": false, "required": ["pattern"],
-            "properties": {"pattern": {"type": "string", "minLength": 1}}},
-        {"title": "a regular expression with a group in parentheses", "type": "string", "pattern": "\\("}
-    ]}
-    LimitPerClass: {"anyOf": [
-        {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)},
-        {"title": "`{train: …, test: …}`", "type": "object", "additionalProperties": false, "properties": {
-            "train": {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)},
-            "test": {"type": "integer", "minimum": 0, "maximum": (ranges::MANY)}
-        }}
-    ]}
-    Channels: {"enum": [1, 3]}
-    Calibration: {"anyOf": [
-        {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)},
-        {"title": "a file of ranges", "type": "string", "minLength": 1}
-    ]}
-}
+inline_schema!(Calibration: json_schema!({"anyOf": [
+    {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)},
+    {"title": "a file of ranges", "type": "string", "minLength": 1}
+]}));
 
 #[cfg(test)]
 mod docs;

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 pub use forms::{ClassWeight, InMemory, at_least_1, auto_or_whole};
-pub(crate) use forms::{any_of, inline_schema, whole_or_list};
+pub(crate) use forms::{any_of, whole_or_list};
 
 /// The upper limit of counts that have no other.
 pub const MANY: usize = 1_000_000_000;

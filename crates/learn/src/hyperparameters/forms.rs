@@ -19,6 +19,7 @@ pub(crate) fn any_of(choices: &[Value]) -> schemars::Schema {
 }
 
 /// Implements the schema of a type that may be written in more than one way; it is inlined where the type is used.
+#[macro_export]
 macro_rules! inline_schema {
     ($type:ident: $schema:expr) => {
         impl schemars::JsonSchema for $type {
@@ -36,8 +37,6 @@ macro_rules! inline_schema {
         }
     };
 }
-
-pub(crate) use inline_schema;
 
 /// Reads a value that may be written in more than one way. Each arm has a method of serde's `Visitor`, its argument,
 /// the variant of serde's `Unexpected` for the argument, and the value, none where it is not `expected`. Further

@@ -10,8 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
 use crate::hyperparameters::{
-    ClassWeight, InMemory, ParamError, Range, any_of, auto_or_whole, hyperparameters, inline_schema, whole_or_list,
+    ClassWeight, InMemory, ParamError, Range, any_of, auto_or_whole, hyperparameters, whole_or_list,
 };
+use crate::inline_schema;
 
 /// Units of a hidden layer.
 const UNITS: Range = Range::Whole(1, 65_536);

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
 use super::PcaError;
-use crate::hyperparameters::{ParamError, Range, any_of, at_least_1, hyperparameters, inline_schema};
-use crate::read_forms;
+use crate::hyperparameters::{ParamError, Range, any_of, at_least_1, hyperparameters};
+use crate::{inline_schema, read_forms};
 
 /// The number of components that may be asked for.
 const COMPONENTS: Range = Range::Whole(1, 1_000_000);
