@@ -50,9 +50,10 @@ impl StageId {
         self.inputs().iter().copied().flatten().any(|&input| input == other || input.follows(other))
     }
 
-    /// The stage with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|stage| stage.name() == name)
+    /// The stage with this name, or a text that tells the names.
+    pub fn from_name(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|stage| stage.name() == name);
+        found.ok_or_else(|| format!("the stages are {}", Self::NAMES.join(", ")))
     }
 }
 

@@ -39,11 +39,6 @@ pub(crate) fn run(
 }
 
 fn stage(name: Option<&str>) -> PyResult<Option<StageId>> {
-    name.map(|name| {
-        StageId::from_name(name).ok_or_else(|| {
-            let names: Vec<&str> = StageId::ALL.iter().map(|stage| stage.name()).collect();
-            ConfigError::new_err(format!("there is no stage `{name}`; the stages are {}", names.join(", ")))
-        })
-    })
-    .transpose()
+    let wrong = |name, known| ConfigError::new_err(format!("there is no stage `{name}`; {known}"));
+    name.map(|name| StageId::from_name(name).map_err(|known| wrong(name, known))).transpose()
 }

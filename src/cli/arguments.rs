@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::models::{ModelSpec, Source, find};
 use crate::plan::{Plan, unknown_model};
 use crate::progress::{Style, Ui, shown_in};
-use crate::stages::StageId;
 use crate::weights::store::{Found, Store, StoreError, Wanted};
 
 /// The pipeline and its overrides.
@@ -137,12 +136,4 @@ pub(super) fn class_names(file: &Path) -> Result<Vec<String>, Error> {
 pub(super) fn source(name: &str) -> Result<Source, String> {
     let words = || Source::ALL.map(Source::word).join(", ");
     Source::ALL.into_iter().find(|source| source.word() == name).ok_or_else(|| format!("the sources are {}", words()))
-}
-
-/// Parses the name of a stage.
-pub(super) fn stage(name: &str) -> Result<StageId, String> {
-    StageId::from_name(name).ok_or_else(|| {
-        let names: Vec<&str> = StageId::ALL.iter().map(|stage| stage.name()).collect();
-        format!("the stages are {}", names.join(", "))
-    })
 }

@@ -41,8 +41,7 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 
 use self::arguments::{
-    FetchArgs, LogArgs, PipelineArgs, StoreArgs, check_folder, class_names, default_pipeline, find_model, source,
-    stage, style,
+    FetchArgs, LogArgs, PipelineArgs, StoreArgs, check_folder, class_names, default_pipeline, find_model, source, style,
 };
 use crate::config;
 use crate::error::Error;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::{FetchArgs, LogArgs, PipelineArgs, print, stage, usage};
+use super::{FetchArgs, LogArgs, PipelineArgs, print, usage};
 use crate::error::Error;
 use crate::pipeline::{self, Options, Outcome, peak_memory_mb};
 use crate::plan::Plan;
@@ -21,10 +21,10 @@ use crate::terminal::{printable, printable_path};
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Stop after this stage.
-    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    #[arg(long, value_name = "STAGE", value_parser = StageId::from_name)]
     until: Option<StageId>,
     /// Compute this stage and those that follow even if they are done.
-    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    #[arg(long, value_name = "STAGE", value_parser = StageId::from_name)]
     force: Option<StageId>,
     /// Read once more the pictures that failed before.
     #[arg(long)]

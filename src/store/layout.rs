@@ -217,7 +217,7 @@ pub fn is_own(name: &str) -> bool {
             ["columns.parquet", "classifier.json"].contains(&file) || ending == "safetensors" && FITTED.contains(&stem)
         }
         "figures" => CHARTS.contains(&stem) && ["svg", "png"].contains(&ending),
-        ".store" => STORE.contains(&file) || ending == "json" && StageId::from_name(stem).is_some(),
+        ".store" => STORE.contains(&file) || ending == "json" && StageId::from_name(stem).is_ok(),
         ".store/shards" => stem.len() == 32 && stem.bytes().all(|b| b.is_ascii_hexdigit()),
         _ => false,
     }
