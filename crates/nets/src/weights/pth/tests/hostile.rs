@@ -1,5 +1,8 @@
 //! Damaged and malicious files: always an error, never a panic, and never more memory than in proportion to the file.
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use super::*;
 
 const FIXTURES: [&str; 7] = [
@@ -23,40 +26,28 @@ fn exhaust(path: &Path, length: usize) -> Result<(), WeightError> {
     Ok(())
 }
 
-/// SplitMix64 (Steele et al. 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((x ^ (x >> 31)) % end.max(1) as u64) as usize
-    }
-}
-
 /// Damages `bytes` in a random way: truncation, flipped bits, spliced or repeated pieces.
-fn damage(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
-    let at = random.below(bytes.len());
-    match random.below(6) {
+fn damage(bytes: &mut Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) {
+    let mut below = |end: usize| rng.random_range(0..end.max(1));
+    let at = below(bytes.len());
+    match below(6) {
         0 => bytes.truncate(at),
-        1 => bytes[at] ^= 1 << random.below(8),
-        2 => bytes[at] = random.below(256) as u8,
+        1 => bytes[at] ^= 1 << below(8),
+        2 => bytes[at] = below(256) as u8,
         3 => {
-            let from = random.below(other.len());
-            let count = random.below(64).min(other.len() - from);
-            let end = (at + random.below(64)).min(bytes.len());
+            let from = below(other.len());
+            let count = below(64).min(other.len() - from);
+            let end = (at + below(64)).min(bytes.len());
             bytes.splice(at..end, other[from..from + count].iter().copied());
         }
         4 => {
-            let end = (at + [1, 2, 4, 8][random.below(4)]).min(bytes.len());
-            bytes[at..end].fill([0, 0x7f, 0x80, 0xff][random.below(4)]);
+            let end = (at + [1, 2, 4, 8][below(4)]).min(bytes.len());
+            bytes[at..end].fill([0, 0x7f, 0x80, 0xff][below(4)]);
         }
         _ => {
-            let count = random.below(64).min(bytes.len() - at);
+            let count = below(64).min(bytes.len() - at);
             let piece = bytes[at..at + count].to_vec();
-            let to = random.below(bytes.len());
+            let to = below(bytes.len());
             bytes.splice(to..to, piece);
         }
     }
@@ -65,7 +56,7 @@ fn damage(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
 #[test]
 fn damaged_files_are_errors_and_never_panics() {
     let files: Vec<Vec<u8>> = FIXTURES.iter().map(|name| std::fs::read(golden(name)).expect("golden file")).collect();
-    let mut random = Random(7);
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
     let target = tempfile::tempdir().expect("a temporary folder");
     let path = target.path().join("x.pth");
     let (mut sound, mut refused) = (0, 0);
@@ -74,7 +65,7 @@ fn damaged_files_are_errors_and_never_panics() {
             let mut bytes = file.clone();
             for _ in 0..=round % 4 {
                 if !bytes.is_empty() {
-                    damage(&mut bytes, &files[(index + round) % files.len()], &mut random);
+                    damage(&mut bytes, &files[(index + round) % files.len()], &mut rng);
                 }
             }
             std::fs::write(&path, &bytes).expect("written");

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use featurize_remote::http::Patience;
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
 use super::digest::hex;
@@ -92,13 +94,9 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// Pseudo-random bytes.
 fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1_u32;
-    std::iter::repeat_with(|| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    })
-    .take(length)
-    .collect()
+    let mut bytes = vec![0; length];
+    ChaCha8Rng::seed_from_u64(1).fill_bytes(&mut bytes);
+    bytes
 }
 
 fn parsed(text: &str) -> Wanted {
