@@ -43,15 +43,10 @@ pub fn run(command: &ModelsCommand) -> Result<(), Error> {
         ModelsCommand::Show { name, source, dot } => {
             let model = find_model(name)?;
             let row = network_plan::row(model, &Origin::Random(0), *source)?;
-            let graph = build(model, row)?;
+            let graph = model.build(&BuildOptions::of(row))?;
             if *dot { print(&drawing(model, &graph)) } else { show(model, row, &graph) }
         }
     }
-}
-
-fn build(model: &ModelSpec, row: &WeightsSpec) -> Result<Graph, GraphError> {
-    let (size, classes, source) = (row.recipe.size, row.classes, row.source);
-    (model.build)(&BuildOptions { channels: 3, size, classes, source })
 }
 
 /// A line of `models list --json`. It is serialised directly, since a `Value` would print an f32 as an f64.
@@ -101,7 +96,7 @@ fn list(as_json: bool) -> Result<(), Error> {
     let own = Store::open(None, true).map_or_else(|_| BTreeMap::new(), |store| store.registered());
     for model in MODELS {
         let Some(row) = model.weights.first() else { continue };
-        let graph = build(model, row)?;
+        let graph = model.build(&BuildOptions::of(row))?;
         let macs: u64 = graph.layers().iter().map(|layer| graph.macs_of(layer)).sum();
         let own = own.iter().filter(|(_, own)| own.model == model.name).map(|(name, own)| WeightsLine::own(name, own));
         let width = graph.layer(graph.features()).shape.dims().last().copied().unwrap_or(0);

@@ -197,8 +197,7 @@ fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Li
 
 /// The approximate size of a file of weights: four bytes per parameter, or two inside the program.
 fn about_bytes(model: &ModelSpec, weights: &WeightsSpec, top: bool) -> Result<u64, GraphError> {
-    let (size, classes, source) = (weights.recipe.size, weights.classes, weights.source);
-    let graph = (model.build)(&BuildOptions { channels: 3, size, classes, source })?;
+    let graph = model.build(&BuildOptions::of(weights))?;
     let last = if top { graph.logits() } else { graph.features() };
     let layers = graph.layers().iter().zip(graph.needed_for(&[last])).filter(|(_, needed)| *needed);
     let numbers: usize =

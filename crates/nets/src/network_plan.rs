@@ -126,7 +126,7 @@ impl NetworkPlan {
         recipe.check()?;
         let (source, channels) = (row.source, recipe.depth());
         let options = BuildOptions { channels, size: recipe.size, classes: row.classes, source };
-        let mut graph = (model.build)(&options)?;
+        let mut graph = model.build(&options)?;
         let asked = Taps { of: model.name, layers, unknown: &|name, graph| unknown_layer(name, model, graph) };
         let (features, mut taps) = asked.find(&mut graph, features)?;
         let (mut weights, mut taken) = (weights, CheckpointKey::default());
@@ -135,7 +135,7 @@ impl NetworkPlan {
             let (set, found) = file.of_network(&graph, source, &layers)?;
             let own = graph.layer(graph.logits()).shape.len();
             if let Some(classes) = set.classes(&graph).filter(|&classes| classes != own) {
-                graph = (model.build)(&BuildOptions { classes, ..options })?;
+                graph = model.build(&BuildOptions { classes, ..options })?;
                 taps = asked.find(&mut graph, features)?.1;
             }
             taken = found;

@@ -5,7 +5,7 @@
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{FlattenOrder, Graph, GraphError, LayerId};
-use super::spec::{BuildOptions, Source};
+use super::spec::BuildOptions;
 
 /// Values of the two hidden dense layers.
 const HIDDEN: usize = 4096;
@@ -34,11 +34,7 @@ fn blocks() -> [Block; 5] {
 /// torchvision's AlexNet: 61.1 M parameters, 0.71 G multiply-accumulates at 224 × 224; feature map `features.12` of 256
 /// channels. Pictures smaller than 63 × 63 do not fit. Only torchvision has it.
 pub(super) fn alexnet(options: &BuildOptions) -> Result<Graph, GraphError> {
-    if options.source != Source::Torchvision {
-        return Err(options.refuse("AlexNet"));
-    }
-    let [h, w] = options.size;
-    let (mut g, mut x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let (mut g, mut x) = Builder::of(options); // (224, 224, 3)
     let mut index = 0;
     let mut next = || {
         index += 1;

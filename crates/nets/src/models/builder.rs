@@ -8,6 +8,7 @@ use super::graph::{
     Activation, Attention, AttentionWindow, FlattenOrder, Graph, GraphError, Layer, LayerId, Op, Pad, Shape,
     TokenTensors,
 };
+use super::spec::BuildOptions;
 use super::window::Placed;
 pub(crate) use super::window::{Conv, Pool};
 
@@ -27,6 +28,12 @@ impl Builder {
         let mut builder = Self { graph, error: None };
         let input = builder.push("input", Op::Input, &[], Shape::Map { c, h, w });
         (builder, input)
+    }
+
+    /// A network for `options`.
+    pub(super) fn of(options: &BuildOptions) -> (Self, LayerId) {
+        let [h, w] = options.size;
+        Self::new(options.channels, h, w)
     }
 
     /// The network, or the first error. `features` is its last feature map, `logits` its class scores before softmax.
@@ -63,8 +70,11 @@ impl Builder {
         let out = conv.out.unwrap_or(c);
         let groups = if conv.out.is_none() { c } else { conv.groups };
         if c % groups + out % groups > 0 {
-            let reason = format!("{c} channels and {out} filters are not divided into {groups} groups");
-            return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
+            return self.invalid(
+                name,
+                x,
+                format!("{c} channels and {out} filters are not divided into {groups} groups"),
+            );
         }
         let placed = self.slid(name, conv.place([h, w]), conv.kernel, [h, w]);
         let Some(Placed { window, out: [h, w] }) = placed else { return x };
@@ -139,7 +149,7 @@ impl Builder {
             _ => None,
         };
         if let Some(reason) = reason {
-            return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
+            return self.invalid(name, x, reason);
         }
         let x = self.push(name, Op::Attention(attention), &[x], shape.with_channels(c));
         self.graph.layers[x.0].owner = owner.to_string();
@@ -162,8 +172,7 @@ impl Builder {
     pub(crate) fn merge(&mut self, name: &str, x: LayerId) -> LayerId {
         let Some((c, h, w)) = self.map(name, x) else { return x };
         if h % 2 + w % 2 > 0 {
-            let reason = format!("a map of {h}×{w} is not divided into squares of 2×2");
-            return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
+            return self.invalid(name, x, format!("a map of {h}×{w} is not divided into squares of 2×2"));
         }
         self.push(name, Op::Merge, &[x], Shape::Map { c: 4 * c, h: h / 2, w: w / 2 })
     }
@@ -188,10 +197,7 @@ impl Builder {
     pub(crate) fn rescale(&mut self, name: &str, x: LayerId, scale: [f64; 3], shift: [f64; 3]) -> LayerId {
         match self.map(name, x) {
             Some((1 | 3, _, _)) => self.push(name, Op::Rescale { scale, shift }, &[x], self.shape(x)),
-            Some(_) => {
-                let reason = "one channel or three are rescaled".to_string();
-                self.fail(GraphError::Invalid { layer: name.into(), reason }, x)
-            }
+            Some(_) => self.invalid(name, x, "one channel or three are rescaled"),
             None => x,
         }
     }
@@ -237,8 +243,7 @@ impl Builder {
     /// Concatenates the channels of maps of equal height and width.
     pub(crate) fn concat(&mut self, name: &str, parts: &[LayerId]) -> LayerId {
         let Some(&first) = parts.first() else {
-            let reason = "there is nothing to concatenate".to_string();
-            return self.fail(GraphError::Invalid { layer: name.into(), reason }, LayerId(0));
+            return self.invalid(name, LayerId(0), "there is nothing to concatenate");
         };
         let Some((_, h, w)) = self.map(name, first) else { return first };
         let mut channels = 0;
@@ -246,8 +251,7 @@ impl Builder {
             match self.shape(part) {
                 Shape::Map { c, h: ph, w: pw } if (ph, pw) == (h, w) => channels += c,
                 other => {
-                    let reason = format!("{other:?} cannot be put beside a map of {h}×{w}");
-                    return self.fail(GraphError::Invalid { layer: name.into(), reason }, first);
+                    return self.invalid(name, first, format!("{other:?} cannot be put beside a map of {h}×{w}"));
                 }
             }
         }
@@ -268,8 +272,7 @@ impl Builder {
 
     pub(crate) fn add(&mut self, name: &str, a: LayerId, b: LayerId) -> LayerId {
         if self.shape(a) != self.shape(b) {
-            let reason = format!("{:?} cannot be added to {:?}", self.shape(a), self.shape(b));
-            return self.fail(GraphError::Invalid { layer: name.into(), reason }, a);
+            return self.invalid(name, a, format!("{:?} cannot be added to {:?}", self.shape(a), self.shape(b)));
         }
         self.push(name, Op::Add, &[a, b], self.shape(a))
     }
@@ -278,8 +281,11 @@ impl Builder {
     pub(crate) fn multiply(&mut self, name: &str, x: LayerId, gate: LayerId) -> LayerId {
         let Some((c, _, _)) = self.map(name, x) else { return x };
         if self.shape(gate).len() != c {
-            let reason = format!("{:?} cannot be multiplied by {:?}", self.shape(x), self.shape(gate));
-            return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
+            return self.invalid(
+                name,
+                x,
+                format!("{:?} cannot be multiplied by {:?}", self.shape(x), self.shape(gate)),
+            );
         }
         self.push(name, Op::Multiply, &[x, gate], self.shape(x))
     }
@@ -288,8 +294,7 @@ impl Builder {
     pub(crate) fn slice(&mut self, name: &str, x: LayerId, channels: Range<usize>) -> LayerId {
         let (shape, c) = (self.shape(x), self.shape(x).channels());
         if channels.end > c || channels.is_empty() {
-            let reason = format!("a layer of {c} channels has no channels {channels:?}");
-            return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
+            return self.invalid(name, x, format!("a layer of {c} channels has no channels {channels:?}"));
         }
         self.push(name, Op::Slice(channels.start), &[x], shape.with_channels(channels.len()))
     }
@@ -298,8 +303,7 @@ impl Builder {
     pub(crate) fn shuffle(&mut self, name: &str, x: LayerId, groups: usize) -> LayerId {
         let Some((c, _, _)) = self.map(name, x) else { return x };
         if c % groups > 0 {
-            let reason = format!("{c} channels are not divided into {groups} groups");
-            return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
+            return self.invalid(name, x, format!("{c} channels are not divided into {groups} groups"));
         }
         self.push(name, Op::Shuffle(groups), &[x], self.shape(x))
     }
@@ -311,8 +315,7 @@ impl Builder {
 
     pub(crate) fn dense(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
         let Shape::Vector(_) = self.shape(x) else {
-            let reason = "a dense layer takes a vector".to_string();
-            return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
+            return self.invalid(name, x, "a dense layer takes a vector");
         };
         self.push(name, Op::Dense { out, bias: true }, &[x], Shape::Vector(out))
     }
@@ -375,9 +378,7 @@ impl Builder {
     /// A layer of any kind; the caller gives its shape.
     pub(crate) fn push(&mut self, name: &str, op: Op, inputs: &[LayerId], shape: Shape) -> LayerId {
         let id = LayerId(self.graph.layers.len());
-        if self.graph.names.insert(name.to_string(), id).is_some() {
-            self.error.get_or_insert(GraphError::DuplicateName(name.to_string()));
-        }
+        self.alias(name, id);
         let (name, owner) = (name.to_string(), name.to_string());
         self.graph.layers.push(Layer { name, owner, op, inputs: inputs.to_vec(), shape });
         id
@@ -388,12 +389,15 @@ impl Builder {
         stand_in
     }
 
+    fn invalid(&mut self, layer: &str, stand_in: LayerId, reason: impl Into<String>) -> LayerId {
+        self.fail(GraphError::Invalid { layer: layer.into(), reason: reason.into() }, stand_in)
+    }
+
     fn map(&mut self, name: &str, x: LayerId) -> Option<(usize, usize, usize)> {
         match self.shape(x) {
             Shape::Map { c, h, w } => Some((c, h, w)),
             Shape::Vector(_) | Shape::Tokens { .. } => {
-                let reason = "takes a feature map, not a vector or tokens".to_string();
-                self.error.get_or_insert(GraphError::Invalid { layer: name.into(), reason });
+                self.invalid(name, x, "takes a feature map, not a vector or tokens");
                 None
             }
         }

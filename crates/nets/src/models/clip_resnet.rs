@@ -25,7 +25,7 @@ const FEATURES: usize = 1024;
 /// CLIP's RN50: 38.3 M parameters; 1024 features.
 pub(super) fn resnet50(options: &BuildOptions) -> Result<Graph, GraphError> {
     let [h, w] = options.size;
-    let (mut g, mut x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let (mut g, mut x) = Builder::of(options); // (224, 224, 3)
     if h % STRIDE + w % STRIDE > 0 {
         let reason = format!("{h}×{w} pixels are not halved five times; take sides that are multiples of {STRIDE}");
         return Err(GraphError::Invalid { layer: "stem".into(), reason });

@@ -16,34 +16,6 @@ const EPS: f64 = 1e-6;
 /// The hidden width of a block as a multiple of its width.
 const EXPANSION: usize = 4;
 
-/// ConvNeXt-Tiny: 28.6 M parameters, 4.5 G multiply-accumulates at 224 × 224; 768 features.
-pub(super) fn tiny(options: &BuildOptions) -> Result<Graph, GraphError> {
-    convnext(options, "convnext_tiny", [3, 3, 9, 3], 96)
-}
-
-/// ConvNeXt-Small: 50.2 M parameters, 8.7 G multiply-accumulates.
-pub(super) fn small(options: &BuildOptions) -> Result<Graph, GraphError> {
-    convnext(options, "convnext_small", [3, 3, 27, 3], 96)
-}
-
-/// ConvNeXt-Base: 88.6 M parameters, 15.4 G multiply-accumulates; 1024 features.
-pub(super) fn base(options: &BuildOptions) -> Result<Graph, GraphError> {
-    convnext(options, "convnext_base", [3, 3, 27, 3], 128)
-}
-
-/// ConvNeXt-Large: 197.8 M parameters, 34.4 G multiply-accumulates; 1536 features.
-pub(super) fn large(options: &BuildOptions) -> Result<Graph, GraphError> {
-    convnext(options, "convnext_large", [3, 3, 27, 3], 192)
-}
-
-/// ConvNeXt-XLarge: 350.2 M parameters, 60.9 G multiply-accumulates; 2048 features. torchvision has none.
-pub(super) fn xlarge(options: &BuildOptions) -> Result<Graph, GraphError> {
-    match options.source {
-        Source::Torchvision => Err(options.refuse("ConvNeXt-XLarge")),
-        _ => convnext(options, "convnext_xlarge", [3, 3, 27, 3], 256),
-    }
-}
-
 /// The names of a block's layers, appended to the block's own: depthwise convolution, norm, dense layer, activation,
 /// dense layer, layer scale.
 const TORCHVISION: [&str; 6] = [".block.0", ".block.2", ".block.3", ".block.4", ".block.5", ".layer_scale"];
@@ -51,17 +23,17 @@ const TIMM: [&str; 6] = [".conv_dw", ".norm", ".mlp.fc1", ".mlp.act", ".mlp.fc2"
 const KERAS: [&str; 6] =
     ["_depthwise_conv", "_layernorm", "_pointwise_conv_1", "_gelu", "_pointwise_conv_2", "_layer_scale"];
 
-/// `first`: the channels of the first stage, which double from stage to stage. Keras' names begin with `model`.
-fn convnext(options: &BuildOptions, model: &str, depths: [usize; 4], first: usize) -> Result<Graph, GraphError> {
+/// A network with `depth` blocks in the third stage and three in the others. The first stage has `first` channels, which
+/// double from stage to stage. Keras' names begin with `model`.
+pub(super) fn network(options: &BuildOptions, model: &str, depth: usize, first: usize) -> Result<Graph, GraphError> {
     let source = options.source;
-    let [h, w] = options.size;
-    let (mut g, mut x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let (mut g, mut x) = Builder::of(options); // (224, 224, 3)
     if source == Source::Keras && options.channels == 3 {
         let [scale, shift] = imagenet(options);
         x = g.rescale(&format!("{model}_prestem_normalization"), x, scale, shift);
     }
     let mut sums = 0;
-    for (s, depth) in depths.into_iter().enumerate() {
+    for (s, depth) in [3, 3, depth, 3].into_iter().enumerate() {
         let width = first << s;
         x = downsample(&mut g, source, model, s, x, width);
         for i in 0..depth {

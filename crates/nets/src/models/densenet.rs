@@ -10,38 +10,12 @@ use super::twin::Twin;
 /// Channels between the two convolutions of a layer, as a multiple of the growth.
 const BOTTLENECK: usize = 4;
 
-/// DenseNet-121: 8.0 M parameters, 2.8 G multiply-accumulates at 224 × 224; feature map `relu` of 1024 channels.
+/// A DenseNet with so many layers in its four dense `blocks`, each of which adds `growth` channels; feature map `relu`.
 ///
 /// Keras' names are aliases in the other networks, except `predictions`, the two zero paddings and, in timm, norms that
 /// a ReLU follows. The concatenation after each layer (`conv4_block24_concat`) is no module in torchvision and timm,
 /// nor is the last `relu` in torchvision; `features` is the map before that ReLU, in timm after it.
-pub(super) fn densenet121(options: &BuildOptions) -> Result<Graph, GraphError> {
-    densenet(options, [6, 12, 24, 16], 32)
-}
-
-/// DenseNet-169: 14.1 M parameters, 3.4 G multiply-accumulates at 224 × 224; feature map `relu` of 1664 channels. Names
-/// as in [`densenet121`].
-pub(super) fn densenet169(options: &BuildOptions) -> Result<Graph, GraphError> {
-    densenet(options, [6, 12, 32, 32], 32)
-}
-
-/// DenseNet-201: 20.0 M parameters, 4.3 G multiply-accumulates at 224 × 224; feature map `relu` of 1920 channels. Names
-/// as in [`densenet121`].
-pub(super) fn densenet201(options: &BuildOptions) -> Result<Graph, GraphError> {
-    densenet(options, [6, 12, 48, 32], 32)
-}
-
-/// DenseNet-161: 28.7 M parameters, 7.7 G multiply-accumulates at 224 × 224; feature map `relu` of 2208 channels. Keras
-/// has none.
-pub(super) fn densenet161(options: &BuildOptions) -> Result<Graph, GraphError> {
-    match options.source {
-        Source::Keras => Err(options.refuse("DenseNet-161")),
-        _ => densenet(options, [6, 12, 36, 24], 48),
-    }
-}
-
-/// `blocks`: layers of each of the four dense blocks; `growth`: channels that each layer adds.
-fn densenet(options: &BuildOptions, blocks: [usize; 4], growth: usize) -> Result<Graph, GraphError> {
+pub(super) fn network(options: &BuildOptions, blocks: [usize; 4], growth: usize) -> Result<Graph, GraphError> {
     let eps = match options.source {
         Source::Keras => 1.001e-5,
         _ => 1e-5,

@@ -68,19 +68,13 @@ pub(super) fn b<const K: usize>(options: &BuildOptions) -> Result<Graph, GraphEr
 
 /// timm's `tf_efficientnet_b0` …: TensorFlow's padding and epsilon.
 pub(super) fn tf_b<const K: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    match options.source {
-        Source::Timm => efficientnet(options, SCALES[K], EPS, true),
-        _ => Err(options.refuse("EfficientNet under timm's name of it")),
-    }
+    efficientnet(options, SCALES[K], EPS, true)
 }
 
 /// EfficientNet-Lite`K`: Lite0 has 4.65 M parameters and 0.4 G multiply-accumulates at 224 × 224, Lite4 13 M and 4.0 G
 /// at 380 × 380; feature map `bn2` of 1280 channels. The channels of stem and head, and the repeats of the first and
 /// last stage, do not scale.
 pub(super) fn lite<const K: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    if options.source != Source::Timm {
-        return Err(options.refuse("EfficientNet-Lite"));
-    }
     let mut stages = scaled(&STAGES, SCALES[K], divisible_by_eight);
     let last = stages.len() - 1;
     (stages[0].repeats, stages[last].repeats) = (1, 1);

@@ -32,7 +32,7 @@ const BASE: [Stage; 6] = stages([
     stage(8, 3, 2, 6, 192),
 ]);
 
-const SMALL: [Stage; 6] = stages([
+pub(super) const V2_S: [Stage; 6] = stages([
     stage(2, 3, 1, 1, 24),
     stage(4, 3, 2, 4, 48),
     stage(4, 3, 2, 4, 64),
@@ -41,7 +41,7 @@ const SMALL: [Stage; 6] = stages([
     stage(15, 3, 2, 6, 256),
 ]);
 
-const MEDIUM: [Stage; 7] = stages([
+pub(super) const V2_M: [Stage; 7] = stages([
     stage(3, 3, 1, 1, 24),
     stage(5, 3, 2, 4, 48),
     stage(5, 3, 2, 4, 80),
@@ -51,7 +51,7 @@ const MEDIUM: [Stage; 7] = stages([
     stage(5, 3, 1, 6, 512),
 ]);
 
-const LARGE: [Stage; 7] = stages([
+pub(super) const V2_L: [Stage; 7] = stages([
     stage(4, 3, 1, 1, 32),
     stage(7, 3, 2, 4, 64),
     stage(7, 3, 2, 4, 96),
@@ -61,7 +61,7 @@ const LARGE: [Stage; 7] = stages([
     stage(7, 3, 1, 6, 640),
 ]);
 
-const EXTRA_LARGE: [Stage; 7] = stages([
+pub(super) const V2_XL: [Stage; 7] = stages([
     stage(4, 3, 1, 1, 32),
     stage(8, 3, 2, 4, 64),
     stage(8, 3, 2, 4, 96),
@@ -74,35 +74,14 @@ const EXTRA_LARGE: [Stage; 7] = stages([
 /// EfficientNetV2-B`K`, K from 0 to 3: B0 has 7.1 M parameters and 0.7 G multiply-accumulates at 224 × 224, B3 14.4 M
 /// and 3.0 G at 300 × 300. torchvision has none.
 pub(super) fn b<const K: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    if options.source == Source::Torchvision {
-        return Err(options.refuse("EfficientNetV2-B"));
-    }
     let ends = [32, 1280].map(|channels| nearest_multiple_of_eight(f64::from(channels) * SCALES[K][0]));
     let rescale = if options.channels == 3 { imagenet(options) } else { PLUS_MINUS_ONE };
     v2(options, &scaled(&BASE, SCALES[K], nearest_multiple_of_eight), ends, rescale)
 }
 
-/// EfficientNetV2-S: 21.5 M parameters, 8.4 G multiply-accumulates at 384 × 384; 1280 features.
-pub(super) fn s(options: &BuildOptions) -> Result<Graph, GraphError> {
-    v2(options, &SMALL, [24, 1280], PLUS_MINUS_ONE)
-}
-
-/// EfficientNetV2-M: 54.1 M parameters, 24.6 G multiply-accumulates at 480 × 480.
-pub(super) fn m(options: &BuildOptions) -> Result<Graph, GraphError> {
-    v2(options, &MEDIUM, [24, 1280], PLUS_MINUS_ONE)
-}
-
-/// EfficientNetV2-L: 118.5 M parameters, 56.1 G multiply-accumulates at 480 × 480.
-pub(super) fn l(options: &BuildOptions) -> Result<Graph, GraphError> {
-    v2(options, &LARGE, [32, 1280], PLUS_MINUS_ONE)
-}
-
-/// EfficientNetV2-XL: 208.1 M parameters, 52.8 G multiply-accumulates at 384 × 384. timm alone has it.
-pub(super) fn xl(options: &BuildOptions) -> Result<Graph, GraphError> {
-    match options.source {
-        Source::Timm => v2(options, &EXTRA_LARGE, [32, 1280], PLUS_MINUS_ONE),
-        _ => Err(options.refuse("EfficientNetV2-XL")),
-    }
+/// EfficientNetV2-S, M, L or XL: `stages` after a stem of so many channels; 1280 features.
+pub(super) fn sized(options: &BuildOptions, stages: &[Stage], stem: usize) -> Result<Graph, GraphError> {
+    v2(options, stages, [stem, 1280], PLUS_MINUS_ONE)
 }
 
 /// Keras' `Rescaling(1 / 128, offset=-1)`.

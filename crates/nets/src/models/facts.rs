@@ -75,7 +75,7 @@ fn every_network_is_that_of_its_library() {
         for name in names.split(',') {
             for source in Source::ALL.into_iter().filter(|source| sources.split(',').any(|one| one == source.word())) {
                 let options = BuildOptions { channels, size: [height, width], classes: 1000, source };
-                let built = (find(name).unwrap_or_else(|| panic!("no model {name}")).build)(&options);
+                let built = find(name).unwrap_or_else(|| panic!("no model {name}")).build(&options);
                 let mut tell =
                     |fact: &str, found: String| wrong.push(format!("{name} {source} {input}: {fact}: {found}"));
                 match (built, facts[0].strip_prefix("refused: ")) {

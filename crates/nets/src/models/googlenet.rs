@@ -3,7 +3,7 @@
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId};
-use super::spec::{BuildOptions, Source};
+use super::spec::BuildOptions;
 
 /// Batch-norm epsilon of `BasicConv2d`.
 const EPS: f64 = 1e-3;
@@ -46,11 +46,7 @@ const STAGE_5: [(&str, Widths); 2] = [
 /// (`transform_input`); that needs three channels, and is left out for other numbers. The auxiliary heads `aux1` and
 /// `aux2` serve training only.
 pub(super) fn googlenet(options: &BuildOptions) -> Result<Graph, GraphError> {
-    if options.source != Source::Torchvision {
-        return Err(options.refuse("GoogLeNet"));
-    }
-    let [h, w] = options.size;
-    let (mut g, mut x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let (mut g, mut x) = Builder::of(options); // (224, 224, 3)
     g.drop_tensors("aux1.");
     g.drop_tensors("aux2.");
     if options.channels == 3 {

@@ -20,8 +20,7 @@ pub(super) const EPS: f64 = 1e-3;
 /// `transform_input`, with other numbers it does not; timm has none. The auxiliary head `AuxLogits` serves training
 /// only.
 pub(super) fn inception_v3(options: &BuildOptions) -> Result<Graph, GraphError> {
-    let [h, w] = options.size;
-    let (g, mut x) = Builder::new(options.channels, h, w); // (299, 299, 3)
+    let (g, mut x) = Builder::of(options); // (299, 299, 3)
     let mut net = Net::new(g, options.source);
     if options.source != Source::Keras {
         net.g.drop_tensors("AuxLogits.");

@@ -12,11 +12,7 @@ use super::spec::{BuildOptions, Source};
 /// Layers to which Keras' source gives no name have the names of a fresh session: `conv2d`, `activation_1`,
 /// `custom_scale_layer`.
 pub(super) fn v2(options: &BuildOptions) -> Result<Graph, GraphError> {
-    if options.source == Source::Torchvision {
-        return Err(options.refuse("Inception-ResNet v2"));
-    }
-    let [h, w] = options.size;
-    let (g, x) = Builder::new(options.channels, h, w); // (299, 299, 3)
+    let (g, x) = Builder::of(options); // (299, 299, 3)
     let mut net = Residual { net: Net::new(g, options.source), sums: 0 };
     let one = Conv::new;
     let three = |out: usize| Conv::new(out).kernel(3).pad(1);

@@ -118,8 +118,7 @@ pub(super) struct Inverted {
 impl Inverted {
     /// A network for `options`, and its input.
     pub(super) fn new(options: &BuildOptions, eps: f64, same: bool, squeeze: [Activation; 2]) -> (Self, LayerId) {
-        let [h, w] = options.size;
-        let (g, x) = Builder::new(options.channels, h, w);
+        let (g, x) = Builder::of(options);
         (Self { g, source: options.source, eps, same, squeeze }, x)
     }
 

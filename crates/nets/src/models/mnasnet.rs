@@ -2,7 +2,7 @@
 //! 1.0 after timm's `mnasnet_100` in timm/models/efficientnet.py.
 
 use super::builder::Conv;
-use super::efficientnet::{TORCH_EPS, Variant, network, scaled};
+use super::efficientnet::{self, TORCH_EPS, Variant, scaled};
 use super::graph::{Activation, Graph, GraphError};
 use super::inverted::{Inverted, Names, Part, Stage, divisible_by_eight, stage};
 use super::spec::{BuildOptions, Source};
@@ -20,37 +20,14 @@ const STAGES: [Stage; 7] = [
     stage(1, 3, 1, 6, 320),
 ];
 
-/// MNASNet 0.5: 2.2 M parameters, 0.1 G multiply-accumulates at 224 × 224; feature map `layers` of 1280 channels.
-pub(super) fn mnasnet0_5(options: &BuildOptions) -> Result<Graph, GraphError> {
-    mnasnet(options, 0.5)
-}
-
-/// MNASNet 0.75: 3.2 M parameters, 0.2 G multiply-accumulates.
-pub(super) fn mnasnet0_75(options: &BuildOptions) -> Result<Graph, GraphError> {
-    mnasnet(options, 0.75)
-}
-
-/// MNASNet 1.0: 4.4 M parameters, 0.3 G multiply-accumulates; timm's feature map is `bn2`.
-pub(super) fn mnasnet1_0(options: &BuildOptions) -> Result<Graph, GraphError> {
-    mnasnet(options, 1.0)
-}
-
-/// MNASNet 1.3: 6.3 M parameters, 0.5 G multiply-accumulates.
-pub(super) fn mnasnet1_3(options: &BuildOptions) -> Result<Graph, GraphError> {
-    mnasnet(options, 1.3)
-}
-
-fn mnasnet(options: &BuildOptions, width: f64) -> Result<Graph, GraphError> {
+/// MNASNet of a `width`, which timm has as 1.0; feature map `layers` of 1280 channels, in timm `bn2`.
+pub(super) fn network(options: &BuildOptions, width: f64) -> Result<Graph, GraphError> {
     let stages = scaled(&STAGES, [width, 1.0], divisible_by_eight);
     let (stem, head, activation) = (divisible_by_eight(ENDS[0] as f64 * width), ENDS[1], Activation::Relu);
-    match options.source {
-        Source::Torchvision => {}
-        Source::Timm if width == 1.0 => {
-            let (stages, eps, rescale) = (&stages, TORCH_EPS, [[1.0; 3], [0.0; 3]]);
-            let variant = Variant { stages, ends: ENDS, activation, eps, same: false, rescale, pads: false };
-            return network(options, &variant);
-        }
-        _ => return Err(options.refuse("MNASNet of this width")),
+    if options.source == Source::Timm {
+        let (stages, eps, rescale) = (&stages, TORCH_EPS, [[1.0; 3], [0.0; 3]]);
+        let variant = Variant { stages, ends: ENDS, activation, eps, same: false, rescale, pads: false };
+        return efficientnet::network(options, &variant);
     }
     let (mut net, x) = Inverted::new(options, TORCH_EPS, false, [activation; 2]); // (224, 224, 3)
     let names = Part::sequence("layers", 0);

@@ -28,13 +28,10 @@ const BLOCKS: [(usize, usize); 13] = [
 /// MobileNet: 4.2 M parameters, 0.6 G multiply-accumulates at 224 × 224; feature map `conv_pw_13_relu` of 1024
 /// channels, in timm `blocks.4.1`.
 pub(super) fn mobilenet(options: &BuildOptions) -> Result<Graph, GraphError> {
-    match options.source {
-        Source::Keras => {}
-        Source::Timm => return timm(options),
-        _ => return Err(options.refuse("MobileNet")),
+    if options.source == Source::Timm {
+        return timm(options);
     }
-    let [h, w] = options.size;
-    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let (mut g, x) = Builder::of(options); // (224, 224, 3)
     let x = g.conv("conv1", x, Conv::new(STEM).kernel(3).stride(2).same());
     let x = g.batch_norm("conv1_bn", x, EPS);
     let mut x = g.activation("conv1_relu", x, Activation::Relu6); // (112, 112, 32)
@@ -63,8 +60,7 @@ pub(super) fn mobilenet(options: &BuildOptions) -> Result<Graph, GraphError> {
 
 /// timm's network, in which a block of stride 2 begins a new stage.
 fn timm(options: &BuildOptions) -> Result<Graph, GraphError> {
-    let [h, w] = options.size;
-    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let (mut g, x) = Builder::of(options); // (224, 224, 3)
     let x = g.conv("conv_stem", x, Conv::new(STEM).kernel(3).stride(2).pad(1));
     let mut x = g.batch_norm_act("bn1", x, TORCH_EPS, Activation::Relu6);
     let (mut stage, mut i) = (0, 0);

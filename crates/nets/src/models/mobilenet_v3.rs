@@ -58,26 +58,14 @@ const SMALL: &[Stage] = &[
     stage([5, 2, 96], &[288, 576, 576], true, HardSwish),
 ];
 
-/// MobileNetV3-Large: 5.5 M parameters, 0.2 G multiply-accumulates at 224 × 224; last map of 960 channels, hidden layer
-/// of 1280.
-pub(super) fn large(options: &BuildOptions) -> Result<Graph, GraphError> {
-    mobilenet_v3(options, LARGE, [960, 1280], false)
+/// MobileNetV3-Large, with `SAME` timm's `tf_mobilenetv3_large_100`: last map of 960 channels, hidden layer of 1280.
+pub(super) fn large<const SAME: bool>(options: &BuildOptions) -> Result<Graph, GraphError> {
+    mobilenet_v3(options, LARGE, [960, 1280], SAME)
 }
 
-/// timm's `tf_mobilenetv3_large_100`.
-pub(super) fn tf_large(options: &BuildOptions) -> Result<Graph, GraphError> {
-    mobilenet_v3(options, LARGE, [960, 1280], true)
-}
-
-/// MobileNetV3-Small: 2.5 M parameters, 0.06 G multiply-accumulates at 224 × 224; last map of 576 channels, hidden
-/// layer of 1024.
-pub(super) fn small(options: &BuildOptions) -> Result<Graph, GraphError> {
-    mobilenet_v3(options, SMALL, [576, 1024], false)
-}
-
-/// timm's `tf_mobilenetv3_small_100`.
-pub(super) fn tf_small(options: &BuildOptions) -> Result<Graph, GraphError> {
-    mobilenet_v3(options, SMALL, [576, 1024], true)
+/// MobileNetV3-Small, with `SAME` timm's `tf_mobilenetv3_small_100`: last map of 576 channels, hidden layer of 1024.
+pub(super) fn small<const SAME: bool>(options: &BuildOptions) -> Result<Graph, GraphError> {
+    mobilenet_v3(options, SMALL, [576, 1024], SAME)
 }
 
 /// The network; `same`: with TensorFlow's padding and epsilon in timm.
@@ -88,9 +76,6 @@ fn mobilenet_v3(
     same: bool,
 ) -> Result<Graph, GraphError> {
     let source = options.source;
-    if same && source != Source::Timm {
-        return Err(options.refuse("MobileNetV3 under timm's name of it"));
-    }
     // torchvision keeps TensorFlow's epsilon
     let eps = if source == Source::Timm && !same { TORCH_EPS } else { EPS };
     let (mut net, mut x) = Inverted::new(options, eps, same, [Relu, Activation::HardSigmoid]);

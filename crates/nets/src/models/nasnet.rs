@@ -7,7 +7,7 @@
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId, Shape};
 use super::inception::numbered;
-use super::spec::{BuildOptions, Source};
+use super::spec::BuildOptions;
 
 const EPS: f64 = 1e-3;
 
@@ -37,11 +37,7 @@ pub(super) fn large(options: &BuildOptions) -> Result<Graph, GraphError> {
 }
 
 fn nasnet(options: &BuildOptions, size: &Size) -> Result<Graph, GraphError> {
-    if options.source != Source::Keras {
-        return Err(options.refuse("NASNet"));
-    }
-    let [h, w] = options.size;
-    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let (mut g, x) = Builder::of(options); // (224, 224, 3)
     let x = g.conv("stem_conv1", x, Conv::new(size.stem).kernel(3).stride(2));
     let x = g.batch_norm("stem_bn1", x, EPS);
     let mut net = Net { g, relus: 0, pads: 0, concats: 0, sums: 0 };

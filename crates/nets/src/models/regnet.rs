@@ -21,40 +21,20 @@ struct Stages {
     group: usize,
 }
 
-macro_rules! networks {
-    ($($name:ident: $y:literal, $depths:expr, $widths:expr, $group:literal, $about:literal;)*) => {
-        $(#[doc = $about]
-        pub(super) fn $name(options: &BuildOptions) -> Result<Graph, GraphError> {
-            regnet(options, &Stages { depths: $depths, widths: $widths, group: $group }, $y)
-        })*
-    };
+/// RegNetX.
+pub(super) fn x(o: &BuildOptions, depths: [usize; 4], widths: [usize; 4], group: usize) -> Result<Graph, GraphError> {
+    regnet(o, &Stages { depths, widths, group }, false)
 }
 
-networks! {
-    y_400mf: true, [1, 3, 6, 6], [48, 104, 208, 440], 8, "RegNetY-400MF: 4.3 M parameters.";
-    y_800mf: true, [1, 3, 8, 2], [64, 144, 320, 784], 16, "RegNetY-800MF: 6.4 M parameters.";
-    y_1_6gf: true, [2, 6, 17, 2], [48, 120, 336, 888], 24, "RegNetY-1.6GF: 11 M parameters.";
-    y_3_2gf: true, [2, 5, 13, 1], [72, 216, 576, 1512], 24, "RegNetY-3.2GF: 19 M parameters.";
-    y_8gf: true, [2, 4, 10, 1], [224, 448, 896, 2016], 56, "RegNetY-8GF: 39 M parameters.";
-    y_16gf: true, [2, 4, 11, 1], [224, 448, 1232, 3024], 112, "RegNetY-16GF: 84 M parameters.";
-    y_32gf: true, [2, 5, 12, 1], [232, 696, 1392, 3712], 232, "RegNetY-32GF: 145 M parameters.";
-    x_400mf: false, [1, 2, 7, 12], [32, 64, 160, 400], 16, "RegNetX-400MF: 5.5 M parameters.";
-    x_800mf: false, [1, 3, 7, 5], [64, 128, 288, 672], 16, "RegNetX-800MF: 7.3 M parameters.";
-    x_1_6gf: false, [2, 4, 10, 2], [72, 168, 408, 912], 24, "RegNetX-1.6GF: 9.2 M parameters.";
-    x_3_2gf: false, [2, 6, 15, 2], [96, 192, 432, 1008], 48, "RegNetX-3.2GF: 15 M parameters.";
-    x_8gf: false, [2, 5, 15, 1], [80, 240, 720, 1920], 120, "RegNetX-8GF: 40 M parameters.";
-    x_16gf: false, [2, 6, 13, 1], [256, 512, 896, 2048], 128, "RegNetX-16GF: 54 M parameters.";
-    x_32gf: false, [2, 7, 13, 1], [336, 672, 1344, 2520], 168, "RegNetX-32GF: 108 M parameters.";
+/// RegNetY.
+pub(super) fn y(o: &BuildOptions, depths: [usize; 4], widths: [usize; 4], group: usize) -> Result<Graph, GraphError> {
+    regnet(o, &Stages { depths, widths, group }, true)
 }
 
 /// A RegNet; `y` with squeeze-and-excitation. The feature map is `trunk_output`, in timm `s4`.
 fn regnet(options: &BuildOptions, stages: &Stages, y: bool) -> Result<Graph, GraphError> {
-    let timm = match options.source {
-        Source::Keras => return Err(options.refuse("RegNet")),
-        source => source == Source::Timm,
-    };
-    let [h, w] = options.size;
-    let (g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let timm = options.source == Source::Timm;
+    let (g, x) = Builder::of(options); // (224, 224, 3)
     let mut net = Net { g, timm };
     let mut x = net.layer("stem", x, Conv::new(STEM).kernel(3).stride(2).pad(1), true);
     let widths = if timm { stages.timm_widths() } else { stages.widths };

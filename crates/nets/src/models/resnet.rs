@@ -26,76 +26,27 @@ pub(super) const WIDTHS: [usize; 4] = [64, 128, 256, 512];
 pub(super) const EXPANSION: usize = 4;
 
 /// Blocks in the four stages.
-const STAGES_18: [usize; 4] = [2, 2, 2, 2];
+pub(super) const STAGES_18: [usize; 4] = [2, 2, 2, 2];
 pub(super) const STAGES_50: [usize; 4] = [3, 4, 6, 3];
 pub(super) const STAGES_101: [usize; 4] = [3, 4, 23, 3];
 pub(super) const STAGES_152: [usize; 4] = [3, 8, 36, 3];
 
-/// ResNet-18: 11.7 M parameters, 1.8 G multiply-accumulates at 224 × 224; feature map `layer4` of 512 channels. Keras
-/// has none.
-pub(super) fn resnet18(options: &BuildOptions) -> Result<Graph, GraphError> {
-    torch(options, STAGES_18, Kind::Basic)
-}
-
-/// ResNet-34: 21.8 M parameters, 3.7 G multiply-accumulates at 224 × 224; feature map `layer4` of 512 channels. Keras
-/// has none.
-pub(super) fn resnet34(options: &BuildOptions) -> Result<Graph, GraphError> {
-    torch(options, STAGES_50, Kind::Basic)
-}
-
-/// ResNet-50: 25.6 M parameters, 4.1 G multiply-accumulates at 224 × 224 (Keras' 3.9 G); feature map `layer4`, in Keras
-/// `conv5_block3_out`, of 2048 channels.
-pub(super) fn resnet50(options: &BuildOptions) -> Result<Graph, GraphError> {
-    bottlenecks(options, STAGES_50)
-}
-
-/// ResNet-101: 44.5 M parameters, 7.8 G multiply-accumulates (Keras' 7.6 G).
-pub(super) fn resnet101(options: &BuildOptions) -> Result<Graph, GraphError> {
-    bottlenecks(options, STAGES_101)
-}
-
-/// ResNet-152: 60.2 M parameters, 11.5 G multiply-accumulates (Keras' 11.3 G).
-pub(super) fn resnet152(options: &BuildOptions) -> Result<Graph, GraphError> {
-    bottlenecks(options, STAGES_152)
-}
-
-/// ResNeXt-50 (Xie et al. 2016, arXiv:1611.05431), 32 groups of 4 channels: 25.0 M parameters, 4.2 G
-/// multiply-accumulates. Keras has none.
-pub(super) fn resnext50_32x4d(options: &BuildOptions) -> Result<Graph, GraphError> {
-    torch(options, STAGES_50, Kind::Bottleneck { groups: 32, per_group: 4 })
-}
-
-/// ResNeXt-101, 32 groups of 8 channels: 88.8 M parameters, 16.4 G multiply-accumulates.
-pub(super) fn resnext101_32x8d(options: &BuildOptions) -> Result<Graph, GraphError> {
-    torch(options, STAGES_101, Kind::Bottleneck { groups: 32, per_group: 8 })
-}
-
-/// ResNeXt-101, 64 groups of 4 channels: 83.5 M parameters, 15.5 G multiply-accumulates.
-pub(super) fn resnext101_64x4d(options: &BuildOptions) -> Result<Graph, GraphError> {
-    torch(options, STAGES_101, Kind::Bottleneck { groups: 64, per_group: 4 })
-}
-
-/// Wide ResNet-50 (Zagoruyko and Komodakis 2016, arXiv:1605.07146), twice as wide within its blocks: 68.9 M parameters,
-/// 11.4 G multiply-accumulates. Keras has none.
-pub(super) fn wide_resnet50_2(options: &BuildOptions) -> Result<Graph, GraphError> {
-    torch(options, STAGES_50, Kind::Bottleneck { groups: 1, per_group: 128 })
-}
-
-/// Wide ResNet-101: 126.9 M parameters, 22.8 G multiply-accumulates.
-pub(super) fn wide_resnet101_2(options: &BuildOptions) -> Result<Graph, GraphError> {
-    torch(options, STAGES_101, Kind::Bottleneck { groups: 1, per_group: 128 })
-}
-
-fn bottlenecks(options: &BuildOptions, stages: [usize; 4]) -> Result<Graph, GraphError> {
+/// A network with so many blocks in its `stages`. The feature map is `layer4`, in Keras, which has [`BOTTLENECK`]s
+/// alone, `conv5_block3_out`; it has 2048 channels, with [`Kind::Basic`] 512.
+pub(super) fn network(options: &BuildOptions, stages: [usize; 4], kind: Kind) -> Result<Graph, GraphError> {
     match options.source {
         Source::Keras => keras(options, stages),
-        _ => torch(options, stages, BOTTLENECK),
+        _ => torch(options, stages, kind),
     }
 }
 
+/// ResNeXt with `groups` of `width` channels.
+pub(super) fn resnext(o: &BuildOptions, stages: [usize; 4], groups: usize, width: usize) -> Result<Graph, GraphError> {
+    torch(o, stages, Kind::Bottleneck { groups, per_group: width })
+}
+
 fn keras(options: &BuildOptions, stages: [usize; 4]) -> Result<Graph, GraphError> {
-    let [h, w] = options.size;
-    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let (mut g, x) = Builder::of(options); // (224, 224, 3)
     let x = g.zero_pad("conv1_pad", x, [3; 4]);
     let x = g.conv("conv1_conv", x, Conv::new(64).kernel(7).stride(2).bias());
     let x = g.batch_norm("conv1_bn", x, KERAS_EPS);
@@ -136,9 +87,10 @@ fn keras_block(g: &mut Builder, name: &str, input: LayerId, width: usize, stride
     g.relu(&at("out"), x)
 }
 
-/// The two blocks of the paper's figure 5; ResNeXt and Wide ResNet vary the second.
+/// The two blocks of the paper's figure 5; ResNeXt (Xie et al. 2016, arXiv:1611.05431) and Wide ResNet (Zagoruyko and
+/// Komodakis 2016, arXiv:1605.07146) vary the second.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// 3 × 3, 3 × 3
     Basic,
     /// 1 × 1, 3 × 3 in `groups`, 1 × 1 to 4 · width channels. The first two have width · `per_group` / 64 channels for
@@ -146,8 +98,9 @@ enum Kind {
     Bottleneck { groups: usize, per_group: usize },
 }
 
-/// The bottleneck of the paper.
-const BOTTLENECK: Kind = Kind::Bottleneck { groups: 1, per_group: 64 };
+/// The bottleneck of the paper, and that of Wide ResNet, twice as wide within.
+pub(super) const BOTTLENECK: Kind = Kind::Bottleneck { groups: 1, per_group: 64 };
+pub(super) const WIDE: Kind = Kind::Bottleneck { groups: 1, per_group: 128 };
 
 /// The names that the two PyTorch libraries give to parts without tensors.
 struct Names {
@@ -160,13 +113,8 @@ const TORCHVISION: Names = Names { relus: ["relu", "relu_1", "relu_2"], pool: "a
 const TIMM: Names = Names { relus: ["act1", "act2", "act3"], pool: "global_pool" };
 
 fn torch(options: &BuildOptions, stages: [usize; 4], kind: Kind) -> Result<Graph, GraphError> {
-    let names = match options.source {
-        Source::Torchvision => &TORCHVISION,
-        Source::Timm => &TIMM,
-        _ => return Err(options.refuse("ResNet-18, ResNet-34, ResNeXt or Wide ResNet")),
-    };
-    let [h, w] = options.size;
-    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let names = if options.source == Source::Torchvision { &TORCHVISION } else { &TIMM };
+    let (mut g, x) = Builder::of(options); // (224, 224, 3)
     let x = g.conv("conv1", x, Conv::new(64).kernel(7).stride(2).pad(3));
     let x = g.batch_norm("bn1", x, TORCH_EPS);
     let x = g.relu(names.relus[0], x); // (112, 112, 64)

@@ -8,31 +8,12 @@
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId};
-use super::resnet::{EXPANSION, KERAS_EPS, STAGES_50, STAGES_101, STAGES_152, WIDTHS};
-use super::spec::{BuildOptions, Source};
+use super::resnet::{EXPANSION, KERAS_EPS, WIDTHS};
+use super::spec::BuildOptions;
 
-/// ResNet-50 v2: 25.6 M parameters, 3.5 G multiply-accumulates at 224 × 224; feature map `post_relu` of 2048 channels.
-/// Only Keras has it.
-pub(super) fn resnet50v2(options: &BuildOptions) -> Result<Graph, GraphError> {
-    keras(options, STAGES_50)
-}
-
-/// ResNet-101 v2: 44.6 M parameters, 7.2 G multiply-accumulates. Only Keras has it.
-pub(super) fn resnet101v2(options: &BuildOptions) -> Result<Graph, GraphError> {
-    keras(options, STAGES_101)
-}
-
-/// ResNet-152 v2: 60.3 M parameters, 10.9 G multiply-accumulates. Only Keras has it.
-pub(super) fn resnet152v2(options: &BuildOptions) -> Result<Graph, GraphError> {
-    keras(options, STAGES_152)
-}
-
-fn keras(options: &BuildOptions, stages: [usize; 4]) -> Result<Graph, GraphError> {
-    if options.source != Source::Keras {
-        return Err(options.refuse("ResNet v2"));
-    }
-    let [h, w] = options.size;
-    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+/// A network with so many blocks in its `stages`; feature map `post_relu` of 2048 channels. Only Keras has it.
+pub(super) fn network(options: &BuildOptions, stages: [usize; 4]) -> Result<Graph, GraphError> {
+    let (mut g, x) = Builder::of(options); // (224, 224, 3)
     let x = g.zero_pad("conv1_pad", x, [3; 4]);
     let x = g.conv("conv1_conv", x, Conv::new(64).kernel(7).stride(2).bias()); // (112, 112, 64)
     let x = g.zero_pad("pool1_pad", x, [1; 4]);

@@ -2,7 +2,7 @@
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId, Shape};
-use super::spec::{BuildOptions, Source};
+use super::spec::BuildOptions;
 
 /// PyTorch's default batch-norm epsilon.
 const EPS: f64 = 1e-5;
@@ -11,33 +11,9 @@ const STEM: usize = 24;
 /// Blocks of the three stages.
 const REPEATS: [usize; 3] = [4, 8, 4];
 
-/// ShuffleNetV2 × 0.5: 1.4 M parameters, 0.04 G multiply-accumulates at 224 × 224; feature map `conv5` of 1024
-/// channels.
-pub(super) fn x0_5(options: &BuildOptions) -> Result<Graph, GraphError> {
-    shufflenet_v2(options, [48, 96, 192], 1024)
-}
-
-/// ShuffleNetV2 × 1.0: 2.3 M parameters, 0.15 G multiply-accumulates.
-pub(super) fn x1_0(options: &BuildOptions) -> Result<Graph, GraphError> {
-    shufflenet_v2(options, [116, 232, 464], 1024)
-}
-
-/// ShuffleNetV2 × 1.5: 3.5 M parameters, 0.3 G multiply-accumulates.
-pub(super) fn x1_5(options: &BuildOptions) -> Result<Graph, GraphError> {
-    shufflenet_v2(options, [176, 352, 704], 1024)
-}
-
-/// ShuffleNetV2 × 2.0: 7.4 M parameters, 0.6 G multiply-accumulates; 2048 channels.
-pub(super) fn x2_0(options: &BuildOptions) -> Result<Graph, GraphError> {
-    shufflenet_v2(options, [244, 488, 976], 2048)
-}
-
-fn shufflenet_v2(options: &BuildOptions, stages: [usize; 3], last: usize) -> Result<Graph, GraphError> {
-    if options.source != Source::Torchvision {
-        return Err(options.refuse("ShuffleNetV2"));
-    }
-    let [h, w] = options.size;
-    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+/// A network with so many channels after its `stages`; feature map `conv5` of `last` channels.
+pub(super) fn v2(options: &BuildOptions, stages: [usize; 3], last: usize) -> Result<Graph, GraphError> {
+    let (mut g, x) = Builder::of(options); // (224, 224, 3)
     let x = layer(&mut g, "conv1", 0, x, Conv::new(STEM).kernel(3).stride(2).pad(1), true);
     g.alias("conv1", x);
     let mut x = g.pool("maxpool", x, Pool::max(3).stride(2).pad(1)); // (56, 56, 24)

@@ -58,9 +58,9 @@ pub struct BuildOptions {
 }
 
 impl BuildOptions {
-    /// The error that the source has no such network.
-    pub fn refuse(&self, network: &'static str) -> GraphError {
-        GraphError::NoSource { source_word: self.source.word(), network }
+    /// The options for colour pictures and the weights of `row`.
+    pub fn of(row: &WeightsSpec) -> Self {
+        Self { channels: 3, size: row.recipe.size, classes: row.classes, source: row.source }
     }
 }
 
@@ -71,8 +71,8 @@ pub struct ModelSpec {
     pub name: &'static str,
     /// The name in its paper.
     pub title: &'static str,
-    /// Builds the network with its classifier on top; it is called only for the sources of `weights`.
-    pub build: fn(&BuildOptions) -> Result<Graph, GraphError>,
+    /// Builds the network with its classifier on top, for the sources of `weights`.
+    pub(crate) build: fn(&BuildOptions) -> Result<Graph, GraphError>,
     /// Known weights, the default first; those of one library are adjacent, the library's default first.
     pub weights: &'static [WeightsSpec],
 }
@@ -132,6 +132,14 @@ pub enum Hash {
 }
 
 impl ModelSpec {
+    /// The network with its classifier on top; an error if the library does not have it.
+    pub fn build(&self, options: &BuildOptions) -> Result<Graph, GraphError> {
+        match self.weights(options.source.word()) {
+            Some(_) => (self.build)(options),
+            None => Err(GraphError::NoSource { source_word: options.source.word(), network: self.title }),
+        }
+    }
+
     /// The weights called `name`; the name of a library alone stands for its default.
     pub fn weights(&self, name: &str) -> Option<&'static WeightsSpec> {
         self.weights.iter().find(|weights| weights.name == name || weights.source.word() == name)

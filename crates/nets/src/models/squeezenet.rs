@@ -2,67 +2,29 @@
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId};
-use super::spec::{BuildOptions, Source};
+use super::spec::BuildOptions;
 
-/// A module of `features`: a max pool, or a fire module with its squeezed channels and the channels of each of its two
-/// expansions.
-enum Module {
-    Pool,
-    Fire(usize, usize),
-}
+/// The channels of the fire modules: squeezed, and of each of the two expansions.
+const FIRES: [(usize, usize); 8] =
+    [(16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)];
 
-use Module::{Fire, Pool as MaxPool};
-
-/// SqueezeNet 1.0: 1.2 M parameters, 0.8 G multiply-accumulates at 224 × 224; feature map `features` of 512 channels.
-pub(super) fn squeezenet1_0(options: &BuildOptions) -> Result<Graph, GraphError> {
-    let fires = [
-        MaxPool,
-        Fire(16, 64),
-        Fire(16, 64),
-        Fire(32, 128),
-        MaxPool,
-        Fire(32, 128),
-        Fire(48, 192),
-        Fire(48, 192),
-        Fire(64, 256),
-        MaxPool,
-        Fire(64, 256),
-    ];
-    squeezenet(options, Conv::new(96).kernel(7), &fires)
-}
-
-/// SqueezeNet 1.1: the same accuracy with less than half of the computations.
-pub(super) fn squeezenet1_1(options: &BuildOptions) -> Result<Graph, GraphError> {
-    let fires = [
-        MaxPool,
-        Fire(16, 64),
-        Fire(16, 64),
-        MaxPool,
-        Fire(32, 128),
-        Fire(32, 128),
-        MaxPool,
-        Fire(48, 192),
-        Fire(48, 192),
-        Fire(64, 256),
-        Fire(64, 256),
-    ];
-    squeezenet(options, Conv::new(64).kernel(3), &fires)
-}
-
-fn squeezenet(options: &BuildOptions, stem: Conv, modules: &[Module]) -> Result<Graph, GraphError> {
-    if options.source != Source::Torchvision {
-        return Err(options.refuse("SqueezeNet"));
-    }
-    let [h, w] = options.size;
-    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
-    let x = g.conv("features.0", x, stem.stride(2).bias());
+/// A network that begins with a convolution of so many `filters` and that kernel, and has a max pool before each of the
+/// fire modules `pools`; feature map `features` of 512 channels.
+pub(super) fn network(
+    options: &BuildOptions,
+    [filters, kernel]: [usize; 2],
+    pools: [usize; 3],
+) -> Result<Graph, GraphError> {
+    let (mut g, x) = Builder::of(options); // (224, 224, 3)
+    let x = g.conv("features.0", x, Conv::new(filters).kernel(kernel).stride(2).bias());
     let mut x = g.relu("features.1", x);
-    for (k, module) in (2..).zip(modules) {
-        let name = format!("features.{k}");
-        x = match module {
-            MaxPool => g.pool(&name, x, Pool::max(3).stride(2).ceil()),
-            Fire(squeezed, expanded) => fire(&mut g, &name, x, *squeezed, *expanded),
-        };
+    let mut names = (2..).map(|k| format!("features.{k}"));
+    let mut next = || names.next().unwrap_or_default();
+    for (i, (squeezed, expanded)) in FIRES.into_iter().enumerate() {
+        if pools.contains(&i) {
+            x = g.pool(&next(), x, Pool::max(3).stride(2).ceil());
+        }
+        x = fire(&mut g, &next(), x, squeezed, expanded);
     }
     let features = x; // (13, 13, 512)
     g.alias("features", features);

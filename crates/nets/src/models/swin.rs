@@ -17,44 +17,13 @@ const PATCH: usize = 4;
 /// Channels of a head.
 const HEAD: usize = 32;
 
-/// Swin-T: 28.3 M parameters; 768 features.
-pub(super) fn tiny<const WINDOW: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Swin { depth: 6, ..Swin::new(WINDOW) }.build(options)
-}
-
-/// Swin-S: 49.6 M parameters; 768 features.
-pub(super) fn small<const WINDOW: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Swin::new(WINDOW).build(options)
-}
-
-/// Swin-B: 87.8 M parameters; 1024 features.
-pub(super) fn base<const WINDOW: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Swin { width: 128, ..Swin::new(WINDOW) }.build(options)
-}
-
-/// SwinV2-T: 28.4 M parameters; 768 features.
-pub(super) fn v2_tiny<const WINDOW: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Swin { second: true, depth: 6, ..Swin::new(WINDOW) }.build(options)
-}
-
-/// SwinV2-S: 49.7 M parameters; 768 features.
-pub(super) fn v2_small<const WINDOW: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Swin { second: true, ..Swin::new(WINDOW) }.build(options)
-}
-
-/// SwinV2-B: 87.9 M parameters; 1024 features.
-pub(super) fn v2_base<const WINDOW: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Swin { second: true, width: 128, ..Swin::new(WINDOW) }.build(options)
-}
-
-/// SwinV2-B with larger windows than in pretraining: distances are scaled by the pretraining windows of 12 positions, 6
-/// in the last stage.
-pub(super) fn v2_base_from_12<const WINDOW: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Swin { second: true, width: 128, counted: Some([12, 12, 12, 6]), ..Swin::new(WINDOW) }.build(options)
-}
+/// Swin-T, Swin-S and Swin-B, without the side of their windows; 768, 768 and 1024 features.
+pub(super) const TINY: Swin = Swin { depth: 6, ..SMALL };
+pub(super) const SMALL: Swin = Swin { window: 0, width: 96, depth: 18, second: false, counted: None };
+pub(super) const BASE: Swin = Swin { width: 128, ..SMALL };
 
 #[derive(Clone, Copy, Debug)]
-struct Swin {
+pub(super) struct Swin {
     /// Side of a window.
     window: usize,
     /// Channels of the first stage, which double from stage to stage.
@@ -68,14 +37,24 @@ struct Swin {
 }
 
 impl Swin {
-    const fn new(window: usize) -> Self {
-        Self { window, width: 96, depth: 18, second: false, counted: None }
+    /// Swin with windows of so many positions on a side.
+    pub(super) fn v1(self, options: &BuildOptions, window: usize) -> Result<Graph, GraphError> {
+        Self { window, ..self }.build(options)
+    }
+
+    pub(super) fn v2(self, options: &BuildOptions, window: usize) -> Result<Graph, GraphError> {
+        Self { window, second: true, ..self }.build(options)
+    }
+
+    /// SwinV2 with larger windows than in pretraining: distances are scaled by the pretraining windows of 12 positions,
+    /// 6 in the last stage.
+    pub(super) fn v2_from_12(self, options: &BuildOptions, window: usize) -> Result<Graph, GraphError> {
+        Self { counted: Some([12, 12, 12, 6]), ..self }.v2(options, window)
     }
 
     fn build(self, options: &BuildOptions) -> Result<Graph, GraphError> {
         let torchvision = options.source == Source::Torchvision;
-        let [h, w] = options.size;
-        let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+        let (mut g, x) = Builder::of(options); // (224, 224, 3)
         let [conv, norm, module] = match torchvision {
             true => ["features.0.0", "features.0.2", "features.0"],
             false => ["patch_embed.proj", "patch_embed.norm", "patch_embed"],

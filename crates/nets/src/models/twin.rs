@@ -18,8 +18,7 @@ pub(super) struct Twin {
 impl Twin {
     /// A network for `options`, and its input.
     pub(super) fn new(options: &BuildOptions, eps: f64) -> (Self, LayerId) {
-        let [h, w] = options.size;
-        let (g, x) = Builder::new(options.channels, h, w);
+        let (g, x) = Builder::of(options);
         let source = options.source;
         (Self { g, source, keras: source == Source::Keras, eps }, x)
     }

@@ -24,61 +24,22 @@ const GRID: usize = 7;
 const EPS: f64 = 1e-5;
 
 /// Configurations A, B, D and E of the paper: convolutions in each block.
-const A: [usize; 5] = [1, 1, 2, 2, 2];
-const B: [usize; 5] = [2, 2, 2, 2, 2];
-const D: [usize; 5] = [2, 2, 3, 3, 3];
-const E: [usize; 5] = [2, 2, 4, 4, 4];
+pub(super) const A: [usize; 5] = [1, 1, 2, 2, 2];
+pub(super) const B: [usize; 5] = [2, 2, 2, 2, 2];
+pub(super) const D: [usize; 5] = [2, 2, 3, 3, 3];
+pub(super) const E: [usize; 5] = [2, 2, 4, 4, 4];
 
-/// VGG-11: 132.9 M parameters, 7.6 G multiply-accumulates at 224 × 224; the feature map has 512 channels, as in all of
-/// the family.
-pub(super) fn vgg11(options: &BuildOptions) -> Result<Graph, GraphError> {
-    torch(options, "VGG-11", A, false)
-}
-
-/// VGG-13: 133.0 M parameters, 11.3 G multiply-accumulates.
-pub(super) fn vgg13(options: &BuildOptions) -> Result<Graph, GraphError> {
-    torch(options, "VGG-13", B, false)
-}
-
-/// VGG-16: 138.4 M parameters, 15.5 G multiply-accumulates.
-pub(super) fn vgg16(options: &BuildOptions) -> Result<Graph, GraphError> {
+/// A VGG with `depths` convolutions in its blocks, with `norm` a batch norm after each, which Keras does not have. The
+/// feature map has 512 channels.
+pub(super) fn network(options: &BuildOptions, depths: [usize; 5], norm: bool) -> Result<Graph, GraphError> {
     match options.source {
-        Source::Keras => keras(options, D),
-        _ => torch(options, "VGG-16", D, false),
+        Source::Keras => keras(options, depths),
+        _ => torch(options, depths, norm),
     }
-}
-
-/// VGG-19: 143.7 M parameters, 19.6 G multiply-accumulates.
-pub(super) fn vgg19(options: &BuildOptions) -> Result<Graph, GraphError> {
-    match options.source {
-        Source::Keras => keras(options, E),
-        _ => torch(options, "VGG-19", E, false),
-    }
-}
-
-/// VGG-11 with a batch norm after each convolution.
-pub(super) fn vgg11_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
-    torch(options, "VGG-11 with batch norm", A, true)
-}
-
-/// VGG-13 with a batch norm after each convolution.
-pub(super) fn vgg13_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
-    torch(options, "VGG-13 with batch norm", B, true)
-}
-
-/// VGG-16 with a batch norm after each convolution.
-pub(super) fn vgg16_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
-    torch(options, "VGG-16 with batch norm", D, true)
-}
-
-/// VGG-19 with a batch norm after each convolution.
-pub(super) fn vgg19_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
-    torch(options, "VGG-19 with batch norm", E, true)
 }
 
 fn keras(options: &BuildOptions, depths: [usize; 5]) -> Result<Graph, GraphError> {
-    let [h, w] = options.size;
-    let (mut g, mut x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let (mut g, mut x) = Builder::of(options); // (224, 224, 3)
     for (block, (depth, width)) in (1..).zip(depths.into_iter().zip(WIDTHS)) {
         for i in 1..=depth {
             let conv = Conv::new(width).kernel(3).same().bias();
@@ -94,14 +55,12 @@ fn keras(options: &BuildOptions, depths: [usize; 5]) -> Result<Graph, GraphError
     g.finish(features, logits)
 }
 
-fn torch(options: &BuildOptions, title: &'static str, depths: [usize; 5], norm: bool) -> Result<Graph, GraphError> {
-    let [h, w] = options.size;
-    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+fn torch(options: &BuildOptions, depths: [usize; 5], norm: bool) -> Result<Graph, GraphError> {
+    let (mut g, x) = Builder::of(options); // (224, 224, 3)
     let features = torch_features(&mut g, x, depths, norm); // (7, 7, 512)
     let logits = match options.source {
         Source::Torchvision => torchvision_top(&mut g, features, options.classes),
-        Source::Timm => timm_top(&mut g, features, options.classes),
-        _ => return Err(options.refuse(title)),
+        _ => timm_top(&mut g, features, options.classes),
     };
     g.finish(features, logits)
 }

@@ -15,54 +15,15 @@ use super::spec::{BuildOptions, Source};
 /// The MLP's hidden width as a multiple of the block's width.
 const EXPANSION: usize = 4;
 
-/// ViT-Ti: 5.7 M parameters; 192 features.
-pub(super) fn tiny<const PATCH: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Vit::new(PATCH, 192, 12).build(options)
-}
+/// ViT-Ti, ViT-S, ViT-B and ViT-L.
+pub(super) const TINY: Vit = Vit::new(192, 12);
+pub(super) const SMALL: Vit = Vit::new(384, 12);
+pub(super) const BASE: Vit = Vit::new(768, 12);
+pub(super) const LARGE: Vit = Vit::new(1024, 24);
 
-/// ViT-S: 22 M parameters; 384 features.
-pub(super) fn small<const PATCH: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Vit::new(PATCH, 384, 12).build(options)
-}
-
-/// ViT-B: 86 M parameters; 768 features.
-pub(super) fn base<const PATCH: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Vit::new(PATCH, 768, 12).build(options)
-}
-
-/// ViT-L: 304 M parameters; 1024 features.
-pub(super) fn large<const PATCH: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Vit::new(PATCH, 1024, 24).build(options)
-}
-
-/// DINOv2 ViT-S/14: 22 M parameters.
-pub(super) fn dinov2_small<const REGISTERS: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Vit { layer_scale: true, registers: REGISTERS, ..Vit::new(14, 384, 12) }.build(options)
-}
-
-/// DINOv2 ViT-B/14: 87 M parameters.
-pub(super) fn dinov2_base<const REGISTERS: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Vit { layer_scale: true, registers: REGISTERS, ..Vit::new(14, 768, 12) }.build(options)
-}
-
-/// DINOv2 ViT-L/14: 304 M parameters.
-pub(super) fn dinov2_large<const REGISTERS: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Vit { layer_scale: true, registers: REGISTERS, ..Vit::new(14, 1024, 24) }.build(options)
-}
-
-/// CLIP ViT-B: 512 features; `QUICK`: with OpenAI's approximation of GELU.
-pub(super) fn clip_base<const PATCH: usize, const QUICK: bool>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Vit::new(PATCH, 768, 12).clip(512, QUICK).build(options)
-}
-
-/// CLIP ViT-L: 768 features.
-pub(super) fn clip_large<const PATCH: usize, const QUICK: bool>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Vit::new(PATCH, 1024, 24).clip(768, QUICK).build(options)
-}
-
-/// SigLIP ViT-B: 93 M parameters; 768 features.
-pub(super) fn siglip_base<const PATCH: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
-    Vit { head: Head::Attention, ..Vit::new(PATCH, 768, 12) }.build(options)
+/// SigLIP ViT-B/16.
+pub(super) fn siglip(options: &BuildOptions) -> Result<Graph, GraphError> {
+    Vit { head: Head::Attention, ..BASE }.build(options, 16)
 }
 
 /// The layer that turns the tokens into a vector.
@@ -78,8 +39,7 @@ enum Head {
 
 /// The numbers in which the networks differ; a head has 64 channels in all of them.
 #[derive(Clone, Copy, Debug)]
-struct Vit {
-    patch: usize,
+pub(super) struct Vit {
     width: usize,
     depth: usize,
     /// Layer-norm epsilon.
@@ -148,9 +108,8 @@ const TORCHVISION: Names = Names {
 };
 
 impl Vit {
-    const fn new(patch: usize, width: usize, depth: usize) -> Self {
+    const fn new(width: usize, depth: usize) -> Self {
         Self {
-            patch,
             width,
             depth,
             eps: 1e-6,
@@ -162,24 +121,31 @@ impl Vit {
         }
     }
 
-    const fn clip(self, features: usize, quick: bool) -> Self {
-        let activation = if quick { Activation::QuickGelu } else { Activation::Gelu };
-        Self { eps: 1e-5, activation, pre_norm: true, head: Head::Projection(features), ..self }
+    /// DINOv2 with so many `registers`.
+    pub(super) fn dinov2(self, options: &BuildOptions, registers: usize) -> Result<Graph, GraphError> {
+        Self { layer_scale: true, registers, ..self }.build(options, 14)
     }
 
-    fn build(self, options: &BuildOptions) -> Result<Graph, GraphError> {
+    /// CLIP: 512 features from ViT-B, 768 from ViT-L; `quick`: with OpenAI's approximation of GELU.
+    pub(super) fn clip(self, options: &BuildOptions, patch: usize, quick: bool) -> Result<Graph, GraphError> {
+        let activation = if quick { Activation::QuickGelu } else { Activation::Gelu };
+        let head = Head::Projection(if self.width == BASE.width { 512 } else { 768 });
+        Self { eps: 1e-5, activation, pre_norm: true, head, ..self }.build(options, patch)
+    }
+
+    /// The network with patches of so many pixels on a side.
+    pub(super) fn build(self, options: &BuildOptions, patch: usize) -> Result<Graph, GraphError> {
         let torchvision = options.source == Source::Torchvision;
         let names = if torchvision { &TORCHVISION } else { &TIMM };
         let [h, w] = options.size;
-        let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
-        if h % self.patch + w % self.patch > 0 {
+        let (mut g, x) = Builder::of(options); // (224, 224, 3)
+        if h % patch + w % patch > 0 {
             let reason = format!(
-                "{h}×{w} pixels are not divided into patches of {0}×{0}; take sides that are multiples of {0}",
-                self.patch
+                "{h}×{w} pixels are not divided into patches of {patch}×{patch}; take sides that are multiples of {patch}"
             );
             return Err(GraphError::Invalid { layer: names.patches.into(), reason });
         }
-        let patches = Conv::new(self.width).kernel(self.patch).stride(self.patch);
+        let patches = Conv::new(self.width).kernel(patch).stride(patch);
         let x = g.conv(names.patches, x, if self.pre_norm { patches } else { patches.bias() }); // (14, 14, 768)
         let mut x = g.tokens(names.tokens, x, self.tensors(options.source, names)); // (197, 768)
         if self.pre_norm {

@@ -15,11 +15,7 @@ use super::twin::Twin;
 /// `conv2d_3`, the sums `add` … `add_11`. Keras' names are aliases in timm's network, except `predictions`; timm's
 /// first block is Keras' `block2`.
 pub(super) fn xception(options: &BuildOptions) -> Result<Graph, GraphError> {
-    let eps = match options.source {
-        Source::Keras => 1e-3,
-        Source::Timm => 1e-5,
-        _ => return Err(options.refuse("Xception")),
-    };
+    let eps = if options.source == Source::Keras { 1e-3 } else { 1e-5 };
     let (twin, x) = Twin::new(options, eps); // (299, 299, 3)
     let mut net = Net { twin, shortcuts: 0, sums: 0 };
     let x = net.stem(1, x, Conv::new(32).kernel(3).stride(2)); // (149, 149, 32)

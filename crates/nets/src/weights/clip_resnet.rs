@@ -110,7 +110,7 @@ mod tests {
         let model = find("resnet50_clip").expect("registered");
         for (source, names) in [(Source::Openai, openai), (Source::Timm, timm)] {
             let options = BuildOptions { channels: 3, size: [224; 2], classes: 0, source };
-            let graph = (model.build)(&options).expect("built");
+            let graph = model.build(&options).expect("built");
             let file = names.into_iter().map(|(name, shape)| (name, Tensor::ready(shape, vec![]))).collect();
             let renamed = renamed(&file, &graph).expect("such names");
             for parameter in graph.parameters() {

@@ -73,7 +73,7 @@ mod tests {
     fn every_tensor_gets_the_name_that_timm_has_for_it() {
         let model = find("efficientnet_b0").expect("registered");
         let options = BuildOptions { channels: 3, size: [224; 2], classes: 1000, source: Source::Timm };
-        let graph = (model.build)(&options).expect("built");
+        let graph = model.build(&options).expect("built");
         let layers = ["_conv_stem", "_bn0", "_conv_head", "_bn1", "_fc"].map(str::to_string);
         let parts = ["_depthwise_conv", "_bn1", "_se_reduce", "_se_expand", "_project_conv", "_bn2"];
         let first = parts.iter().map(|part| format!("_blocks.0.{part}"));

@@ -93,10 +93,8 @@ impl WeightFile {
     /// equals. The row is the one of that library that published a file with this name, else the library's default.
     pub fn recognise(&self, model: &'static ModelSpec, key: Option<&str>) -> Option<&'static WeightsSpec> {
         let faults = |spec: &&'static WeightsSpec| {
-            let (classes, source) = (spec.classes, spec.source);
-            let options = BuildOptions { channels: 3, size: spec.recipe.size, classes, source };
-            let fits = (model.build)(&options).ok().and_then(|graph| {
-                let (set, _) = self.of_network(&graph, source, &[], key).ok()?;
+            let fits = model.build(&BuildOptions::of(spec)).ok().and_then(|graph| {
+                let (set, _) = self.of_network(&graph, spec.source, &[], key).ok()?;
                 Some(set.differences(&graph))
             });
             fits.unwrap_or((usize::MAX, usize::MAX))

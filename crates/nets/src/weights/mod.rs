@@ -325,7 +325,7 @@ mod tests {
     fn lite0() -> Graph {
         let spec = find("efficientnet_lite0").expect("registered");
         let options = BuildOptions { channels: 3, size: [64, 64], classes: 1000, source: Source::Timm };
-        (spec.build)(&options).expect("built")
+        spec.build(&options).expect("built")
     }
 
     #[test]

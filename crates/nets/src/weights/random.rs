@@ -59,7 +59,7 @@ mod tests {
     fn the_variance_is_two_over_fan_in_and_the_seed_decides() {
         let spec = find("efficientnet_lite0").expect("registered");
         let options = BuildOptions { channels: 3, size: [32, 32], classes: 10, source: Source::Timm };
-        let graph = (spec.build)(&options).expect("built");
+        let graph = spec.build(&options).expect("built");
         let set = he(&graph, 1);
         let values = |set: &WeightSet| set.tensors["conv_head.weight"].values().expect("at hand"); // (1280, 320, 1, 1)
         let head = values(&set);

@@ -147,7 +147,7 @@ mod tests {
 
     fn graph(model: &str, source: Source) -> Graph {
         let model = find(model).expect("registered");
-        (model.build)(&BuildOptions { channels: 3, size: [224; 2], classes: 0, source }).expect("built")
+        model.build(&BuildOptions { channels: 3, size: [224; 2], classes: 0, source }).expect("built")
     }
 
     /// The tensors of a file: those `outside` the blocks, and those `within` each block, whose names begin with `block`

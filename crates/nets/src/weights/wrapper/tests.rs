@@ -9,7 +9,7 @@ type Tensors = BTreeMap<String, Tensor>;
 fn graph(model: &str) -> Graph {
     let spec = find(model).expect("registered");
     let options = BuildOptions { channels: 3, size: [64; 2], classes: 1000, source: Source::Torchvision };
-    (spec.build)(&options).expect("built")
+    spec.build(&options).expect("built")
 }
 
 /// The tensors of a network under `prefix`, filled with `value`.
