@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use featurize::io::features::FeatureFile;
 use featurize::models::{self, BuildOptions, Graph, Source};
-use featurize::weights::Origin;
+use featurize::weights::{Origin, WeightSet};
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::support::{Run, Workspace, featurize};
@@ -16,23 +16,30 @@ pub const MODEL: &str = "mobilenet_v2";
 fn graph() -> Graph {
     let spec = models::find(MODEL).expect("registered");
     let options = BuildOptions { channels: 3, size: [64; 2], classes: 5, source: Source::Torchvision };
-    (spec.build)(&options).expect("built")
+    spec.build(&options).expect("built")
 }
 
 /// Name, shape and bytes of a tensor.
 pub type Stored = (String, Vec<usize>, Vec<u8>);
 
+/// The tensors of a network; `name` gives their names in the file, none for those left out, and may alter their values.
+pub fn stored(graph: &Graph, set: &WeightSet, name: impl Fn(&str, &mut [f32]) -> Option<String>) -> Vec<Stored> {
+    let stored = |parameter: models::graph::Parameter| {
+        let mut values = set.get(&parameter).expect("drawn");
+        let name = name(&parameter.name, &mut values)?;
+        Some((name, parameter.shape, values.iter().flat_map(|value| value.to_le_bytes()).collect()))
+    };
+    graph.parameters().into_iter().filter_map(stored).collect()
+}
+
 /// The seeded weights of the network with names under `prefix`; `change` may alter their values.
 pub fn network(seed: u64, prefix: &str, change: impl Fn(&str, &mut [f32])) -> Vec<Stored> {
     let graph = graph();
     let set = Origin::Random(seed).load(&graph, Source::Torchvision, &[]).expect("random");
-    let stored = |parameter: models::graph::Parameter| {
-        let mut values = set.get(&parameter).expect("drawn");
-        change(&parameter.name, &mut values);
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        (format!("{prefix}{}", parameter.name), parameter.shape, bytes)
-    };
-    graph.parameters().into_iter().map(stored).collect()
+    stored(&graph, &set, |name, values| {
+        change(name, values);
+        Some(format!("{prefix}{name}"))
+    })
 }
 
 pub fn same(_: &str, _: &mut [f32]) {}

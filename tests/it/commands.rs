@@ -140,8 +140,7 @@ fn runs_are_shown_listed_and_compared() {
 
 #[test]
 fn clean_tells_first_and_deletes_only_what_is_the_runs_own() {
-    let workspace = Workspace::with_fruits(3, 1);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(3, 1);
     let told = workspace.call(&["clean", "out", "--all"]).ok().stdout;
     assert!(told.contains("would go; `--yes` deletes them"), "{told}");
     assert!(workspace.path("out/features/part-00000.parquet").is_file());

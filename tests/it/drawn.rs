@@ -21,8 +21,7 @@ fn schema(workspace: &Workspace, file: &str) -> Value {
 
 #[test]
 fn the_table_is_the_runs_own_for_other_pictures() {
-    let workspace = Workspace::with_fruits(5, 3);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(5, 3);
     workspace.write("pictures/Test/broken.jpg", b"no picture");
     let run = workspace.call(&["predict", "out", "pictures/Test", "--parquet", "to/new.parquet"]);
     assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{run:?}");
@@ -54,8 +53,7 @@ fn the_table_is_the_runs_own_for_other_pictures() {
 
 #[test]
 fn copies_are_the_pictures_with_the_label_drawn_in() {
-    let workspace = Workspace::with_fruits(5, 1);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(5, 1);
     let lemon = workspace.read("pictures/Test/Lemon/0_0_100.jpg");
     ["a/it.jpg", "b/it.jpg", "b/picture"].iter().for_each(|name| workspace.write(&format!("new/{name}"), &lemon));
     workspace.write("new/b/bad.png", b"no picture");
@@ -86,8 +84,7 @@ fn copies_are_the_pictures_with_the_label_drawn_in() {
 
 #[test]
 fn a_sheet_has_every_picture_with_its_label() {
-    let workspace = Workspace::with_fruits(5, 1);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(5, 1);
     let run =
         workspace.call(&["predict", "out", "pictures/Test", "--annotate", "sheet.svg", "--json", "--top", "1"]).ok();
     let svg = workspace.text("sheet.svg");

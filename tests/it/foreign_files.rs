@@ -124,8 +124,7 @@ fn a_file_at_a_name_that_is_needed_is_refused_before_anything_is_computed() {
 
 #[test]
 fn the_run_of_another_pipeline_is_refused_and_an_edited_one_goes_on() {
-    let workspace = Workspace::with_fruits(3, 1);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(3, 1);
     let before = contents(&workspace.path("out"));
     for owner in [true, false] {
         // 0.3.0 wrote the name only to run.json
@@ -146,8 +145,7 @@ fn the_run_of_another_pipeline_is_refused_and_an_edited_one_goes_on() {
 
 #[test]
 fn a_run_of_a_version_without_claims_goes_on() {
-    let workspace = Workspace::with_fruits(4, 1);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(4, 1);
     let whole = workspace.results("out");
     let remove = |names: &[&str]| {
         names.iter().for_each(|name| std::fs::remove_file(workspace.path("out").join(name)).expect("removed"));

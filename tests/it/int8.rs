@@ -4,25 +4,18 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::cluster::{done, extract};
-use crate::precision::features;
-use crate::support::{Workspace, files, project};
+use crate::support::{Workspace, distance, files, project};
 
 const INT8: [&str; 4] = ["--set", "extract.precision=int8", "--set", "extract.calibration=12"];
 const RANGES: &str = "classifier/ranges.safetensors";
-
-/// ‖a − b‖ / ‖b‖.
-fn distance(a: &[f64], b: &[f64]) -> f64 {
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
-}
 
 #[test]
 fn int8_is_near_f32_and_the_same_on_every_kernel_and_thread() {
     let workspace = Workspace::with_fruits(4, 2);
     workspace.run("f32", &[]).ok();
     workspace.run("one", &[&INT8[..], &["--set", "runtime.threads=1"]].concat()).ok();
-    let reference = features(&workspace, "f32");
-    let ours = features(&workspace, "one");
+    let reference = workspace.features("f32");
+    let ours = workspace.features("one");
     let error = distance(&ours, &reference);
     assert!(error > 1e-3 && error < 0.12, "{error:e}");
     let card = workspace.json("one/classifier/classifier.json");
@@ -32,7 +25,7 @@ fn int8_is_near_f32_and_the_same_on_every_kernel_and_thread() {
     let portable = ["--set", "runtime.kernels=portable", "--set", &file];
     for more in [&["--set", "runtime.threads=2"], &portable[..]] {
         workspace.run("other", &[&INT8[..], more].concat()).ok();
-        assert_eq!(features(&workspace, "other"), ours, "{more:?}");
+        assert_eq!(workspace.features("other"), ours, "{more:?}");
         assert_eq!(workspace.read(&format!("other/{RANGES}")), workspace.read(&format!("one/{RANGES}")));
     }
     workspace.run("no", &[&INT8[..], &["--set", "runtime.kernels=reference"]].concat()).ended(2, &["f32"]);
@@ -44,7 +37,7 @@ fn a_run_keeps_its_ranges_until_the_extraction_is_forced() {
     let workspace = Workspace::with_fruits(4, 2);
     let run = |more: &[&str]| workspace.run("out", &[&INT8[..3], &["extract.calibration=100"], more].concat()).ok();
     run(&[]);
-    let (ranges, before) = (workspace.read(&format!("out/{RANGES}")), features(&workspace, "out"));
+    let (ranges, before) = (workspace.read(&format!("out/{RANGES}")), workspace.features("out"));
     assert!(run(&[]).computed().is_empty(), "nothing is new");
     let shipped = project().join("data/fruits/Training/Lemon");
     let tenth = std::fs::read(shipped.join(&files(&shipped)[9])).expect("read");
@@ -57,15 +50,15 @@ fn a_run_keeps_its_ranges_until_the_extraction_is_forced() {
     std::fs::remove_file(workspace.path("pictures/Training/Banana/more.png")).expect("removed");
     run(&["--force", "extract"]);
     assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges);
-    assert_eq!(features(&workspace, "out"), before);
+    assert_eq!(workspace.features("out"), before);
     // a missing or damaged file is written again
     std::fs::write(workspace.path(&format!("out/{RANGES}")), b"no ranges").expect("written");
     run(&[]);
     assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges);
-    assert_eq!(features(&workspace, "out"), before);
+    assert_eq!(workspace.features("out"), before);
     // other ranges give other features, on which the classifier was not fitted
     workspace.run("out", &[&INT8[..3], &["extract.calibration=1", "--until", "extract"]].concat()).ok();
-    assert_ne!(features(&workspace, "out"), before);
+    assert_ne!(workspace.features("out"), before);
     workspace.call(&["predict", "out", "pictures/Test"]).ended(1, &["ranges.safetensors"]);
 }
 

@@ -56,8 +56,7 @@ fn a_picture_replaced_by_one_of_the_same_size_and_time_is_extracted_anew() {
 
 #[test]
 fn touched_and_copied_pictures_cost_no_features_and_change_no_byte() {
-    let workspace = Workspace::with_fruits(4, 2);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(4, 2);
     let before = workspace.results("out");
     let later = SystemTime::now() + Duration::from_secs(3600);
     pictures(&workspace).iter().for_each(|path| touch(path, later));
@@ -76,8 +75,7 @@ fn touched_and_copied_pictures_cost_no_features_and_change_no_byte() {
 
 #[test]
 fn a_flipped_bit_is_found_where_the_file_is_read_and_the_file_is_made_anew() {
-    let workspace = Workspace::with_fruits(4, 2);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(4, 2);
     let whole = workspace.results("out");
     let shard = format!(".store/shards/{}", support::files(&workspace.path("out/.store/shards"))[0]);
     let cases = [
@@ -111,8 +109,7 @@ fn a_flipped_bit_is_found_where_the_file_is_read_and_the_file_is_made_anew() {
 
 #[test]
 fn a_classifier_that_was_copied_away_knows_its_files() {
-    let workspace = Workspace::with_fruits(4, 2);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(4, 2);
     let picture = pictures(&workspace)[0].clone();
     let predict = || workspace.call(&["predict", "copy", picture.to_str().expect("text"), "--csv"]);
     let files = ["classifier.json", "columns.parquet", "pca.safetensors", "mlp.safetensors", "novelty.safetensors"];

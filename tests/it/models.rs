@@ -9,8 +9,8 @@ use featurize::image::{self, DecodeOptions, Layout, RgbImage};
 use featurize::models::{self, BuildOptions, Graph, Shape, Source};
 use featurize::weights::Origin;
 
-use crate::support::project;
-use crate::zoo::{self, channels_first, error, pooled};
+use crate::support::{distance, project};
+use crate::zoo::{self, channels_first, pooled};
 
 /// The allowed ‖ours − reference‖ / ‖reference‖. The reference's own f32 run is 1e-6 away from its f64 run.
 const TOLERANCE: f64 = 1e-5;
@@ -24,7 +24,8 @@ fn input() -> Vec<f32> {
 fn program(taps: &[&str]) -> (Graph, exec::lower::Program) {
     let spec = models::find("efficientnet_lite0").expect("registered");
     let weights = spec.weights("bundled").expect("bundled");
-    let graph = (spec.build)(&BuildOptions { channels: 3, size: [224, 224], classes: 1000, source: Source::Timm })
+    let graph = spec
+        .build(&BuildOptions { channels: 3, size: [224, 224], classes: 1000, source: Source::Timm })
         .expect("built");
     let set = Origin::Bundled(weights).load(&graph, Source::Timm, &[graph.logits()]).expect("loaded");
     let taps: Vec<_> = taps.iter().map(|tap| graph.find(tap).unwrap_or_else(|| panic!("{tap}"))).collect();
@@ -69,16 +70,16 @@ fn check(graph: &Graph, taps: &[Vec<f32>], golden: &BTreeMap<String, Vec<f32>>) 
     let stem = channels_first(&taps[0], shape(graph, "bn1"));
     let block = channels_first(&taps[1], shape(graph, "blocks.2.1"));
     let measured = [
-        ("stem.first", error(&stem[..256], &golden["input.stem.first"])),
-        ("stem.mean", error(&pooled(&taps[0], shape(graph, "bn1"), Features::Avg), &golden["input.stem.mean"])),
-        ("blocks.2.1.first", error(&block[..256], &golden["input.blocks.2.1.first"])),
+        ("stem.first", distance(&stem[..256], &golden["input.stem.first"])),
+        ("stem.mean", distance(&pooled(&taps[0], shape(graph, "bn1"), Features::Avg), &golden["input.stem.mean"])),
+        ("blocks.2.1.first", distance(&block[..256], &golden["input.blocks.2.1.first"])),
         (
             "blocks.2.1.mean",
-            error(&pooled(&taps[1], shape(graph, "blocks.2.1"), Features::Avg), &golden["input.blocks.2.1.mean"]),
+            distance(&pooled(&taps[1], shape(graph, "blocks.2.1"), Features::Avg), &golden["input.blocks.2.1.mean"]),
         ),
-        ("avg", error(&pooled(&taps[2], shape(graph, "bn2"), Features::Avg), &golden["input.avg"])),
-        ("max", error(&pooled(&taps[2], shape(graph, "bn2"), Features::Max), &golden["input.max"])),
-        ("logits", error(&taps[3], &golden["input.logits"])),
+        ("avg", distance(&pooled(&taps[2], shape(graph, "bn2"), Features::Avg), &golden["input.avg"])),
+        ("max", distance(&pooled(&taps[2], shape(graph, "bn2"), Features::Max), &golden["input.max"])),
+        ("logits", distance(&taps[3], &golden["input.logits"])),
     ];
     println!("{measured:?}");
     for (name, error) in measured {
@@ -93,10 +94,10 @@ fn a_tap_gives_the_same_whatever_else_is_tapped() {
     let (_, among) = network(&["blocks.3.0.conv_dw", "blocks.3.0.bn2.drop", "bn2", "blocks.5.1"]);
     let (alone, among) = (forward(&alone, &input, 1), forward(&among, &input, 1));
     // with a tap between a convolution and its batch norm, the two are not fused, which rounds differently
-    let difference = error(&among[2], &alone[0]);
+    let difference = distance(&among[2], &alone[0]);
     assert!(difference <= TOLERANCE, "{difference:e}");
     // only the batch norm is between these two taps, and each returns the value at its own place
-    assert!(error(&among[0], &among[1]) > 0.1);
+    assert!(distance(&among[0], &among[1]) > 0.1);
 }
 
 #[test]
@@ -130,8 +131,10 @@ fn from_a_file_to_features_as_timm_and_pillow_do_it() {
         assert!(same(&row, "pixels.row"), "{name}: the middle row");
         let taps = forward(&network, &input, 1);
         let features = pooled(&taps[0], shape(&graph, "bn2"), Features::Avg);
-        let measured =
-            (error(&features, &golden[&format!("{name}.avg")]), error(&taps[1], &golden[&format!("{name}.logits")]));
+        let measured = (
+            distance(&features, &golden[&format!("{name}.avg")]),
+            distance(&taps[1], &golden[&format!("{name}.logits")]),
+        );
         println!("{name}: features {:e}, logits {:e}", measured.0, measured.1);
         assert!(measured.0 <= TOLERANCE && measured.1 <= TOLERANCE, "{name}: {measured:?}");
     }

@@ -1,46 +1,30 @@
 //! Networks other than the bundled one, as users run them: weights from a file, layers by name, grey pictures,
 //! `classify` with a figure.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use featurize::io::columns::Columns;
-use featurize::io::features::FeatureFile;
 use featurize::models::{self, BuildOptions, Graph, Source};
 use featurize::weights::{Origin, WeightFile};
 
+use crate::checkpoints;
 use crate::support::{Run, Workspace, call, project, set};
 
 fn graph(model: &str, source: Source, classes: usize) -> Graph {
     let spec = models::find(model).expect("registered");
-    (spec.build)(&BuildOptions { channels: 3, size: [64; 2], classes, source }).expect("built")
+    spec.build(&BuildOptions { channels: 3, size: [64; 2], classes, source }).expect("built")
 }
 
 /// Writes a safetensors file with the seeded weights of a network; `rename` leaves out or renames tensors.
 fn weights(path: &Path, graph: &Graph, source: Source, rename: impl Fn(&str) -> Option<String>) {
     let set = Origin::Random(5).load(graph, source, &[]).expect("random");
-    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = graph
-        .parameters()
-        .into_iter()
-        .filter_map(|parameter| {
-            let bytes = set.get(&parameter).expect("drawn").iter().flat_map(|v| v.to_le_bytes()).collect();
-            Some((rename(&parameter.name)?, parameter.shape, bytes))
-        })
-        .collect();
-    crate::checkpoints::write(path, &tensors);
+    checkpoints::write(path, &checkpoints::stored(graph, &set, |name, _| rename(name)));
 }
 
 /// Runs the stages up to `extract` with pictures of 64 × 64.
 fn extract(workspace: &Workspace, out: &str, sets: &[&str]) -> Run {
     let small = ["extract.recipe.size=64", "extract.shard_rows=100"];
     workspace.run(out, &[vec!["--until", "extract"], set(&small), set(sets)].concat())
-}
-
-fn features(workspace: &Workspace, out: &str) -> FeatureFile {
-    FeatureFile::open(&first(workspace, out)).expect("opened")
-}
-
-fn first(workspace: &Workspace, out: &str) -> PathBuf {
-    workspace.path(out).join("features/part-00000.parquet")
 }
 
 #[test]
@@ -57,7 +41,7 @@ fn a_file_is_recognised_and_gives_what_the_same_weights_give_without_it() {
     let seeded =
         ["extract.model=mobilenet_v2", "extract.weights=random", "extract.seed=5", "extract.source=torchvision"];
     extract(&workspace, "seed", &seeded).ok();
-    let [file, seed] = ["file", "seed"].map(|out| features(&workspace, out).read().expect("read"));
+    let [file, seed] = ["file", "seed"].map(|out| workspace.table(out).read().expect("read"));
     assert!(file.1.rows() == 9 && file.1.cols() == 1280 && file == seed);
 }
 
@@ -100,9 +84,9 @@ fn several_layers_follow_one_another_and_keep_their_names() {
     // names of Keras work in the network of torchvision, too
     let both = [&base[..], &["extract.layers=[layer2.1,conv5_block2_out]"]].concat();
     extract(&workspace, "both", &both).ok();
-    assert_eq!(features(&workspace, "both").width(), 128 + 512);
+    assert_eq!(workspace.table("both").width(), 128 + 512);
     let names = ["resnet18_layer2_1_avg_0127", "resnet18_conv5_block2_out_avg_0511"];
-    let columns = Columns::read(&first(&workspace, "both"), &names).expect("both are there");
+    let columns = Columns::read(&workspace.path("both/features/part-00000.parquet"), &names).expect("both are there");
     assert_eq!(columns.reals(names[1]).map(|values| values.len()).expect("numbers"), 6);
     let wrong = [&base[..], &["extract.layers=[layer2.7]"]].concat();
     extract(&workspace, "wrong", &wrong).ended(2, &["resnet18 has no layer `layer2.7`"]);
@@ -124,7 +108,7 @@ fn a_network_for_grey_pictures_takes_the_weights_of_one_for_colours() {
         "extract.features=flatten",
     ];
     extract(&workspace, "input", &vgg).ok();
-    assert_eq!(features(&workspace, "input").width(), 64 * 64);
+    assert_eq!(workspace.table("input").width(), 64 * 64);
 }
 
 #[test]

@@ -25,8 +25,7 @@ const NAMED: [(&[&str], &str, &[u8]); 8] = [
 #[test]
 fn links_stay_pipes_stay_and_pictures_stay() {
     use std::os::unix::fs::FileTypeExt;
-    let workspace = Workspace::with_fruits(3, 1);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(3, 1);
     for (words, ending, begins) in NAMED {
         let write = |name: &str, more: &[&str]| workspace.call(&[words, &[name], more].concat());
         let (target, link) = (format!("far/t.{ending}"), format!("link.{ending}"));
@@ -68,8 +67,7 @@ fn links_stay_pipes_stay_and_pictures_stay() {
 
 #[test]
 fn files_of_runs_and_of_another_kind_are_refused_and_those_of_the_same_kind_are_not() {
-    let workspace = Workspace::with_fruits(3, 1);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(3, 1);
     let refused = |arguments: &[&str], file: &str| {
         let before = workspace.read(file);
         workspace.call(arguments).ended(2, &["--overwrite"]);
@@ -119,8 +117,7 @@ fn copies_never_replace_pictures_that_were_not_drawn_here() {
 
 #[test]
 fn a_dash_is_standard_output() {
-    let workspace = Workspace::with_fruits(3, 1);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(3, 1);
     for (words, ending, begins) in NAMED {
         let output = featurize().current_dir(workspace.path("")).args(words).arg("-").output().expect("started");
         assert_eq!(output.status.code(), Some(0), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -170,8 +167,7 @@ const PRINTING: [&[&str]; 24] = [
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_standard_output_is_an_error_of_every_command() {
-    let workspace = Workspace::with_fruits(3, 1);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(3, 1);
     for words in PRINTING {
         let full = std::fs::File::options().write(true).open("/dev/full").expect("opened");
         let mut command = featurize();
@@ -189,8 +185,7 @@ fn a_full_standard_output_is_an_error_of_every_command() {
 #[cfg(unix)]
 #[test]
 fn a_closed_standard_output_is_no_error() {
-    let workspace = Workspace::with_fruits(3, 1);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(3, 1);
     for words in PRINTING {
         let mut command = featurize();
         command.current_dir(workspace.path("")).args(words).stdout(Stdio::piped()).stderr(Stdio::piped());

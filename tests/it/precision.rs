@@ -1,18 +1,9 @@
 //! `extract.precision: bf16` in the commands.
 
-use crate::support::Workspace;
-use featurize::io::columns::Columns;
+use crate::support::{Workspace, distance};
 use serde_json::Value;
 
 const BF16: [&str; 2] = ["--set", "extract.precision=bf16"];
-
-/// The features of the first shard, column by column.
-pub fn features(workspace: &Workspace, out: &str) -> Vec<f64> {
-    let names: Vec<String> = (0..1280).map(|i| format!("efficientnet_lite0_avg_{i:04}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let table = Columns::read(&workspace.path(out).join("features/part-00000.parquet"), &names).expect("read");
-    names.iter().flat_map(|name| table.reals(name).expect("numbers")).collect()
-}
 
 #[test]
 fn bf16_is_near_f32_whatever_the_threads_and_other_features_than_those_of_f32() {
@@ -24,14 +15,13 @@ fn bf16_is_near_f32_whatever_the_threads_and_other_features_than_those_of_f32() 
         workspace.results(out).into_iter().filter(|(name, _)| name.ends_with("parquet")).collect::<Vec<_>>()
     };
     assert_eq!(tables("one"), tables("two"), "the numbers depend on the threads");
-    let (reference, ours) = (features(&workspace, "f32"), features(&workspace, "one"));
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let error = norm(&mut reference.iter().zip(&ours).map(|(a, b)| a - b)) / norm(&mut reference.iter().copied());
+    let (reference, ours) = (workspace.features("f32"), workspace.features("one"));
+    let error = distance(&ours, &reference);
     // each of a hundred successive roundings has an error of at most 2⁻⁹; PyTorch's bf16 is 0.04 away
     assert!(error > 1e-3 && error < 0.06, "{error:e}");
     // the other precision gives other features, so the stage is computed again, in both directions
     assert_eq!(workspace.run("one", &[]).ok().computed()[0], "extract");
-    assert_eq!(features(&workspace, "one"), reference);
+    assert_eq!(workspace.features("one"), reference);
 }
 
 #[test]
@@ -49,18 +39,18 @@ fn other_kernels_give_the_same_features_but_for_last_bits_and_are_told() {
     workspace.run("auto", &[]).ok();
     let run = |out: &str| -> Value { workspace.json(&format!("{out}/run.json")) };
     assert!(run("auto")["config"]["runtime"].get("kernels").is_none());
-    let auto = features(&workspace, "auto");
-    let largest = auto.iter().fold(0.0, |largest: f64, v| largest.max(v.abs()));
+    let auto = workspace.features("auto");
+    let largest = auto.iter().fold(0.0, |largest: f32, v| largest.max(v.abs()));
     for (kernels, told) in [("portable", "portable"), ("reference", "candle")] {
         workspace.run(kernels, &["--set", &format!("runtime.kernels={kernels}")]).ok();
         let error =
-            features(&workspace, kernels).iter().zip(&auto).fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
+            workspace.features(kernels).iter().zip(&auto).fold(0.0, |most: f32, (a, b)| most.max((a - b).abs()));
         assert!(error <= 1e-5 * largest, "{kernels}: {error:e} of {largest}");
         assert_eq!(run(kernels)["extract"]["kernels"], told);
     }
     // other kernels give other features, so the stage is computed again, in both directions
     assert_eq!(workspace.run("portable", &[]).ok().computed()[0], "extract");
-    assert_eq!(features(&workspace, "portable"), auto);
+    assert_eq!(workspace.features("portable"), auto);
 }
 
 #[test]

@@ -65,8 +65,7 @@ pub const ALL: [&str; 3] = ["Banana", "Lemon", "Strawberry"];
 
 #[test]
 fn a_moved_run_predicts_what_it_predicted_bit_for_bit() {
-    let workspace = Workspace::with_fruits(6, 4);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(6, 4);
     let moved = workspace.path("elsewhere/fruits");
     std::fs::create_dir(workspace.path("elsewhere")).expect("created");
     std::fs::rename(workspace.path("out"), &moved).expect("moved");
@@ -118,8 +117,7 @@ fn any_combination_of_stages_predicts_what_the_run_predicted() {
 
 #[test]
 fn a_bad_picture_is_told_and_the_others_go_on() {
-    let workspace = Workspace::with_fruits(4, 2);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(4, 2);
     workspace.write("pictures/Test/Banana/a_text.jpg", b"no picture\n");
     workspace.write("pictures/Test/Banana/notes.txt", b"left out, as a run leaves it out");
     let arguments = ["out", "pictures/Test/Banana", "gone.jpg"];
@@ -144,8 +142,7 @@ fn a_bad_picture_is_told_and_the_others_go_on() {
 
 #[test]
 fn paths_come_from_standard_input_and_tables_are_csv() {
-    let workspace = Workspace::with_fruits(4, 2);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(4, 2);
     let picture = workspace.read("pictures/Test/Lemon/0_0_100.jpg");
     workspace.write("new/a, b.jpg", &picture);
     workspace.write("new/c.jpg", &picture);
@@ -165,8 +162,7 @@ fn paths_come_from_standard_input_and_tables_are_csv() {
 
 #[test]
 fn threads_change_nothing_and_columns_stand_below_each_other() {
-    let workspace = Workspace::with_fruits(4, 4);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(4, 4);
     let run = |threads: &str| {
         call("predict", &["out", "pictures", "--top", "9", "--threads", threads], &workspace.path("")).ok().stdout
     };

@@ -143,8 +143,7 @@ fn a_run_that_ended_after_any_commit_ends_as_an_undisturbed_one() {
 
 #[test]
 fn run_json_tells_what_the_records_tell_and_show_never_mixes_two_runs() {
-    let workspace = Workspace::with_fruits(4, 2);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(4, 2);
     let first = workspace.read("out/run.json");
     let other = ["--set", "reduce.pca.components=3"];
     workspace.run("out", &other).ok();
@@ -215,8 +214,7 @@ impl Drop for ReadOnly {
 #[cfg(unix)]
 #[test]
 fn a_finished_run_that_cannot_be_written_to_has_nothing_to_do() {
-    let workspace = Workspace::with_fruits(3, 1);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(3, 1);
     let _kept = ReadOnly::new(&workspace.path("out"));
     if std::fs::write(workspace.path("out/probe"), b"x").is_ok() {
         return; // root may write everywhere

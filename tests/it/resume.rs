@@ -73,8 +73,7 @@ fn killed_at_any_moment_it_ends_with_the_same_bytes() {
 
 #[test]
 fn a_finished_run_does_nothing_and_says_so() {
-    let workspace = Workspace::with_fruits(4, 2);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(4, 2);
     let kept = || ["run.json", ".store/scan.json"].map(|file| workspace.read(&format!("out/{file}")));
     let before = kept();
     let text = || workspace.call(&["run", "pipeline.yaml", "--out", "out"]).ok().stdout;
@@ -153,8 +152,7 @@ fn a_changed_and_a_new_picture_touch_only_their_shards() {
 
 #[test]
 fn another_split_moves_labels_and_computes_no_picture() {
-    let workspace = Workspace::with_fruits(4, 2);
-    workspace.run("out", &[]).ok();
+    let workspace = Workspace::after_run(4, 2);
     let split = ["--set", "input.split={fraction: 0.5, seed: 3}", "--set", "input.label=parent"];
     let run = workspace.run("out", &split).ok();
     assert_eq!(run.event("summary")["extract"]["timing"]["pictures"], 0);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use featurize::io::columns::Columns;
+use featurize::io::features::FeatureFile;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -48,6 +49,15 @@ pub fn rows<const N: usize>(table: &Path, columns: [&str; N]) -> Vec<[String; N]
     (0..columns[0].len()).map(row).collect()
 }
 
+/// ‖a − b‖ / ‖b‖
+#[track_caller]
+pub fn distance<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut a.iter().zip(b).map(|(&a, &b)| a.into() - b.into()));
+    difference / norm(&mut b.iter().map(|&b| b.into()))
+}
+
 /// A temporary folder with a pipeline.
 pub struct Workspace {
     dir: TempDir,
@@ -73,6 +83,14 @@ impl Workspace {
             }
         }
         workspace.write("pipeline.yaml", FRUITS.as_bytes());
+        workspace
+    }
+
+    /// The same with the finished run `out`.
+    #[track_caller]
+    pub fn after_run(train: usize, test: usize) -> Self {
+        let workspace = Self::with_fruits(train, test);
+        workspace.run("out", &[]).ok();
         workspace
     }
 
@@ -127,6 +145,16 @@ impl Workspace {
     /// Starts the command and waits for its end.
     pub fn run(&self, out: &str, more: &[&str]) -> Run {
         Run::of(self.command(out, more).output().expect("started"))
+    }
+
+    /// The first feature table of a run.
+    pub fn table(&self, out: &str) -> FeatureFile {
+        FeatureFile::open(&self.path(out).join("features/part-00000.parquet")).expect("opened")
+    }
+
+    /// The features in the first table of a run, row by row.
+    pub fn features(&self, out: &str) -> Vec<f32> {
+        self.table(out).read_features(None).expect("features").as_slice().to_vec()
     }
 
     /// The bytes of every table, fitted model and metric of a run, by name.

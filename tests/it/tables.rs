@@ -1,19 +1,14 @@
 //! The feature tables: columns, metadata, layouts, kinds of features.
 
 use featurize::io::columns::Columns;
-use featurize::io::features::FeatureFile;
 
 use crate::support::{Workspace, rows, set};
-
-fn open(workspace: &Workspace, out: &str) -> FeatureFile {
-    FeatureFile::open(&workspace.path(out).join("features/part-00000.parquet")).expect("opened")
-}
 
 #[test]
 fn metadata_says_how_the_numbers_came_about() {
     let workspace = Workspace::with_fruits(1, 1);
     workspace.run("out", &["--until", "extract"]).ok();
-    let metadata = open(&workspace, "out").metadata();
+    let metadata = workspace.table("out").metadata();
     let get = |key: &str| metadata.get(&format!("featurize.{key}")).unwrap_or_else(|| panic!("{key}")).as_str();
     assert_eq!(get("model"), "efficientnet_lite0");
     assert_eq!(get("weights_sha256").len(), 64);
@@ -32,7 +27,7 @@ fn halves_and_an_array_for_numpy() {
     // with the option `--export` it is the same run
     assert!(workspace.run("half", &["--set", "output.dtype=f16", "--export", "npy"]).ok().computed().is_empty());
     assert!(!workspace.path("full").join("features.npy").exists());
-    let read = |out: &str| open(&workspace, out).read().expect("read");
+    let read = |out: &str| workspace.table(out).read().expect("read");
     let ((keys, full), (_, rounded)) = (read("full"), read("half"));
     assert!(rounded != full);
     let near = |(a, b): (&f32, &f32)| (a - b).abs() <= b.abs() / 2048.0 + 1e-7;
@@ -63,7 +58,7 @@ fn every_kind_of_features_has_its_width_and_agrees_with_the_map() {
         let (kind, layout) = (format!("extract.features={kind}"), format!("output.layout={layout}"));
         let small = ["--set", "extract.recipe.size=64", "--set", "extract.shard_rows=100", "--until", "extract"];
         workspace.run(&out, &[&["--set", &kind, "--set", &layout][..], &small].concat()).ok();
-        open(&workspace, &out).read().expect("read").1
+        workspace.table(&out).read().expect("read").1
     };
     let (map, flat) = (read("map", "array"), read("flatten", "wide"));
     assert_eq!((map.rows(), map.cols()), (6, 2 * 2 * 1280));
@@ -83,10 +78,10 @@ fn every_kind_of_features_has_its_width_and_agrees_with_the_map() {
 fn another_layout_is_written_from_the_numbers_that_are_there() {
     let workspace = Workspace::with_fruits(2, 1);
     workspace.run("out", &["--until", "extract"]).ok();
-    let wide = open(&workspace, "out").read().expect("read");
+    let wide = workspace.table("out").read().expect("read");
     let run = workspace.run("out", &["--until", "extract", "--set", "output.layout=array"]).ok();
     assert_eq!(run.event("summary")["extract"]["timing"]["pictures"], 0);
-    assert!(open(&workspace, "out").read().expect("read") == wide);
+    assert!(workspace.table("out").read().expect("read") == wide);
 }
 
 #[test]
@@ -101,7 +96,7 @@ fn threads_change_nothing() {
 fn a_layer_by_its_name() {
     let workspace = Workspace::with_fruits(1, 1);
     workspace.run("out", &["--until", "extract", "--set", "extract.layer=blocks.2.1"]).ok();
-    let file = open(&workspace, "out");
+    let file = workspace.table("out");
     assert_eq!((file.rows(), file.width()), (6, 40));
     assert_eq!(file.metadata()["featurize.layer"], "blocks.2.1");
 }
@@ -111,7 +106,7 @@ fn random_weights_say_so() {
     let workspace = Workspace::with_fruits(1, 1);
     let random = ["--until", "extract", "--set", "extract.weights=random", "--set", "extract.recipe.size=64"];
     workspace.run("out", &random).ok();
-    let metadata = open(&workspace, "out").metadata();
+    let metadata = workspace.table("out").metadata();
     assert_eq!(metadata["featurize.weights"], "random (seed 0)");
 }
 
@@ -121,7 +116,7 @@ fn the_layer_input_is_the_prepared_picture() {
     let workspace = Workspace::with_fruits(1, 1);
     let sets = ["extract.layer=input", "extract.features=map", "output.layout=array"];
     workspace.run("out", &[set(&sets), vec!["--until", "extract"]].concat()).ok();
-    let file = open(&workspace, "out");
+    let file = workspace.table("out");
     assert_eq!(file.metadata()["featurize.shape"], "224,224,3");
     let (keys, rows) = file.read().expect("read");
     let recipe = &featurize::models::find("efficientnet_lite0").expect("registered").weights[0].recipe;

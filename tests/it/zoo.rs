@@ -13,7 +13,7 @@ use featurize::weights::{Tensor, WeightSet};
 use featurize_kernels::simd::Isa;
 use safetensors::SafeTensors;
 
-use crate::support::project;
+use crate::support::{distance, project};
 
 /// The allowed ‖ours − reference‖ / ‖reference‖.
 const TOLERANCE: f64 = 1e-5;
@@ -93,14 +93,6 @@ pub fn channels_first(values: &[f32], shape: Shape) -> Vec<f32> {
     (0..c).flat_map(|k| (0..h * w).map(move |p| values[p * c + k])).collect()
 }
 
-/// ‖ours − reference‖ / ‖reference‖
-pub fn error(ours: &[f32], reference: &[f32]) -> f64 {
-    assert_eq!(ours.len(), reference.len());
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let difference = norm(&mut ours.iter().zip(reference).map(|(&a, &b)| f64::from(a) - f64::from(b)));
-    difference / norm(&mut reference.iter().map(|&b| f64::from(b)))
-}
-
 /// The features of a map.
 pub fn pooled(values: &[f32], shape: Shape, kind: Features) -> Vec<f32> {
     let mut out = vec![0.0; exec::feature_shape(kind, shape).len()];
@@ -115,7 +107,7 @@ fn errors(golden: &Golden, key: &str, graph: &Graph, taps: &[Vec<f32>], ids: &[L
     let channels_last = key.ends_with(".keras") || key.starts_with("swin");
     let inner = if channels_last { taps[2].clone() } else { channels_first(&taps[2], shapes[2]) };
     // of some networks only the first values are stored
-    let near = |ours: &[f32], what: &str| error(&ours[..stored(what).len()], stored(what));
+    let near = |ours: &[f32], what: &str| distance(&ours[..stored(what).len()], stored(what));
     [
         near(&pooled(&taps[0], shapes[0], Features::Avg), "avg"),
         near(&taps[1], "logits"),
@@ -144,10 +136,10 @@ fn key(golden: &Golden, model: &ModelSpec, row: &WeightsSpec) -> Option<String> 
 /// Whether a network with stored numbers is the same except for the size of its pictures.
 fn has_twin(golden: &Golden, model: &ModelSpec, row: &WeightsSpec) -> bool {
     let options = BuildOptions { channels: 3, size: row.recipe.size, classes: 10, source: row.source };
-    let own = (model.build)(&options).expect("built");
+    let own = model.build(&options).expect("built");
     let is_twin = |other: &&ModelSpec| {
         let stored = golden.notes.contains_key(&format!("{}.{}.size", other.name, row.source));
-        stored && (other.build)(&options).is_ok_and(|graph| graph == own)
+        stored && other.build(&options).is_ok_and(|graph| graph == own)
     };
     models::MODELS.iter().any(|other| is_twin(&other))
 }
@@ -201,7 +193,7 @@ pub fn each(prefix: &str, mut with: impl FnMut(&Case)) {
             let side: usize = note("size").parse().expect("a side");
             let options =
                 BuildOptions { channels: 3, size: [side; 2], classes: row.classes.min(1000), source: row.source };
-            let graph = (model.build)(&options).unwrap_or_else(|error| panic!("{key}: {error}"));
+            let graph = model.build(&options).unwrap_or_else(|error| panic!("{key}: {error}"));
             let tap = graph.find(note("tap")).unwrap_or_else(|| panic!("{key}: no layer {}", note("tap")));
             let taps = [graph.features(), graph.logits(), tap];
             let set = weights(&graph, note("gain").parse().expect("a gain"));
@@ -311,7 +303,7 @@ fn eight_pictures_together_give_what_each_gives_alone() {
     ] {
         let model = models::find(name).expect("registered");
         let options = BuildOptions { channels: 3, size: [96; 2], classes: 10, source };
-        let graph = (model.build)(&options).expect("built");
+        let graph = model.build(&options).expect("built");
         let taps = [graph.features(), graph.logits()];
         let program = lower(&graph, &weights(&graph, 1.0), &taps).expect("lowered");
         let picture = |k: usize| -> Vec<f32> {
