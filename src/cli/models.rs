@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{find_model, print, source};
 use crate::error::Error;
 use crate::image::Recipe;
-use crate::models::graph::{Attention, GraphError, Layer, Op, Pooling};
+use crate::models::graph::{Attention, Layer, Op, Pooling};
 use crate::models::{BuildOptions, Graph, LayerId, MODELS, ModelSpec, Source, WeightsSpec};
 use crate::network_plan::{self, TEXT_SIMILARITY};
 use crate::weights::Origin;

@@ -5,19 +5,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use featurize::io::features::FeatureFile;
-use featurize::models::{self, BuildOptions, Graph, Source};
+use featurize::models::{self, Graph, Source};
 use featurize::weights::{Origin, WeightSet};
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::support::{Run, Workspace, featurize};
+use crate::support::{Run, Workspace, built, featurize};
 
 pub const MODEL: &str = "mobilenet_v2";
-
-fn graph() -> Graph {
-    let spec = models::find(MODEL).expect("registered");
-    let options = BuildOptions { channels: 3, size: [64; 2], classes: 5, source: Source::Torchvision };
-    spec.build(&options).expect("built")
-}
 
 /// Name, shape and bytes of a tensor.
 pub type Stored = (String, Vec<usize>, Vec<u8>);
@@ -34,7 +28,7 @@ pub fn stored(graph: &Graph, set: &WeightSet, name: impl Fn(&str, &mut [f32]) ->
 
 /// The seeded weights of the network with names under `prefix`; `change` may alter their values.
 pub fn network(seed: u64, prefix: &str, change: impl Fn(&str, &mut [f32])) -> Vec<Stored> {
-    let graph = graph();
+    let graph = built(MODEL, Source::Torchvision, 64, 5);
     let set = Origin::Random(seed).load(&graph, Source::Torchvision, &[]).expect("random");
     stored(&graph, &set, |name, values| {
         change(name, values);

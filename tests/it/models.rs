@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use featurize::config::Features;
 use featurize::exec::{self, Device, Network, candle};
 use featurize::image::{self, DecodeOptions, Layout, RgbImage};
-use featurize::models::{self, BuildOptions, Graph, Shape, Source};
+use featurize::models::{self, Graph, Shape, Source};
 use featurize::weights::Origin;
 
-use crate::support::{distance, project};
+use crate::support::{built, distance, project};
 use crate::zoo::{self, channels_first, pooled};
 
 /// The allowed ‖ours − reference‖ / ‖reference‖. The reference's own f32 run is 1e-6 away from its f64 run.
@@ -24,9 +24,7 @@ fn input() -> Vec<f32> {
 fn program(taps: &[&str]) -> (Graph, exec::lower::Program) {
     let spec = models::find("efficientnet_lite0").expect("registered");
     let weights = spec.weights("bundled").expect("bundled");
-    let graph = spec
-        .build(&BuildOptions { channels: 3, size: [224, 224], classes: 1000, source: Source::Timm })
-        .expect("built");
+    let graph = built("efficientnet_lite0", Source::Timm, 224, 1000);
     let set = Origin::Bundled(weights).load(&graph, Source::Timm, &[graph.logits()]).expect("loaded");
     let taps: Vec<_> = taps.iter().map(|tap| graph.find(tap).unwrap_or_else(|| panic!("{tap}"))).collect();
     let program = exec::lower::lower(&graph, &set, &taps).expect("lowered");

@@ -4,16 +4,11 @@
 use std::path::Path;
 
 use featurize::io::columns::Columns;
-use featurize::models::{self, BuildOptions, Graph, Source};
+use featurize::models::{self, Graph, Source};
 use featurize::weights::{Origin, WeightFile};
 
 use crate::checkpoints;
-use crate::support::{Run, Workspace, call, project, set};
-
-fn graph(model: &str, source: Source, classes: usize) -> Graph {
-    let spec = models::find(model).expect("registered");
-    spec.build(&BuildOptions { channels: 3, size: [64; 2], classes, source }).expect("built")
-}
+use crate::support::{Run, Workspace, built, call, project, set};
 
 /// Writes a safetensors file with the seeded weights of a network; `rename` leaves out or renames tensors.
 fn weights(path: &Path, graph: &Graph, source: Source, rename: impl Fn(&str) -> Option<String>) {
@@ -30,7 +25,7 @@ fn extract(workspace: &Workspace, out: &str, sets: &[&str]) -> Run {
 #[test]
 fn a_file_is_recognised_and_gives_what_the_same_weights_give_without_it() {
     let workspace = Workspace::with_fruits(2, 1);
-    let graph = graph("mobilenet_v2", Source::Torchvision, 1000);
+    let graph = built("mobilenet_v2", Source::Torchvision, 64, 1000);
     let file = workspace.path("w.safetensors");
     weights(&file, &graph, Source::Torchvision, |name| Some(name.to_string()));
     let recognised =
@@ -49,7 +44,7 @@ fn a_file_is_recognised_and_gives_what_the_same_weights_give_without_it() {
 fn a_file_of_another_network_is_refused_with_the_list() {
     let workspace = Workspace::with_fruits(1, 1);
     let file = workspace.path("w.safetensors");
-    weights(&file, &graph("mobilenet_v2", Source::Torchvision, 1000), Source::Torchvision, |name| match name {
+    weights(&file, &built("mobilenet_v2", Source::Torchvision, 64, 1000), Source::Torchvision, |name| match name {
         "features.1.conv.0.0.weight" => None,
         "features.18.0.weight" => Some("features.18.0.kernel".to_string()),
         name => Some(name.to_string()),
@@ -66,7 +61,7 @@ fn a_file_of_another_network_is_refused_with_the_list() {
 fn a_network_that_was_trained_on_has_as_many_classes_as_its_file() {
     let workspace = Workspace::with_fruits(1, 1);
     let file = workspace.path("tuned.safetensors");
-    weights(&file, &graph("resnet18", Source::Torchvision, 7), Source::Torchvision, |name| Some(name.to_string()));
+    weights(&file, &built("resnet18", Source::Torchvision, 64, 7), Source::Torchvision, |name| Some(name.to_string()));
     let file = file.display().to_string();
     let classify = ["classify", "--model", "resnet18", "--weights", &file, "--json", "--top", "9", "pictures"];
     let said = workspace.call(&classify).ok().json_lines();
@@ -96,7 +91,9 @@ fn several_layers_follow_one_another_and_keep_their_names() {
 fn a_network_for_grey_pictures_takes_the_weights_of_one_for_colours() {
     let workspace = Workspace::with_fruits(1, 1);
     let file = workspace.path("w.safetensors");
-    weights(&file, &graph("resnet18", Source::Torchvision, 1000), Source::Torchvision, |name| Some(name.to_string()));
+    weights(&file, &built("resnet18", Source::Torchvision, 64, 1000), Source::Torchvision, |name| {
+        Some(name.to_string())
+    });
     let set = format!("extract.weights={}", file.display());
     extract(&workspace, "grey", &["extract.model=resnet18", &set, "extract.channels=1"]).ok();
     // the notebook's VGG16 on (224, 224, 1)

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use featurize::io::columns::Columns;
 use featurize::io::features::FeatureFile;
+use featurize::models::{self, BuildOptions, Graph, Source};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -56,6 +57,12 @@ pub fn distance<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
     let difference = norm(&mut a.iter().zip(b).map(|(&a, &b)| a.into() - b.into()));
     difference / norm(&mut b.iter().map(|&b| b.into()))
+}
+
+/// The network of a library for colour pictures.
+pub fn built(name: &str, source: Source, side: usize, classes: usize) -> Graph {
+    let model = models::find(name).expect("registered");
+    model.build(&BuildOptions { channels: 3, size: [side; 2], classes, source }).expect("built")
 }
 
 /// A temporary folder with a pipeline.

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use featurize::exec::cpu::{self, Engine};
 use featurize::exec::lower::lower;
-use featurize::models::{self, BuildOptions, Graph, Source};
+use featurize::models::{Graph, Source};
 use featurize::weights::Origin;
 use featurize_kernels::simd::Isa;
 
 use crate::checkpoints;
-use crate::support::{Run, Workspace, distance};
+use crate::support::{Run, Workspace, built, distance};
 
 /// A network of a family.
 struct Family {
@@ -39,9 +39,7 @@ const FAMILIES: [Family; 9] = [
 
 impl Family {
     fn graph(&self) -> Graph {
-        let model = models::find(self.model).expect("registered");
-        let options = BuildOptions { channels: 3, size: [self.sides[0]; 2], classes: 0, source: self.source };
-        model.build(&options).expect("built")
+        built(self.model, self.source, self.sides[0], 0)
     }
 
     /// Runs the stages up to `extract` with weights `random` or in a file.

@@ -13,7 +13,7 @@ use featurize::weights::{Tensor, WeightSet};
 use featurize_kernels::simd::Isa;
 use safetensors::SafeTensors;
 
-use crate::support::{distance, project};
+use crate::support::{built, distance, project};
 
 /// The allowed ‖ours − reference‖ / ‖reference‖.
 const TOLERANCE: f64 = 1e-5;
@@ -301,9 +301,7 @@ fn eight_pictures_together_give_what_each_gives_alone() {
         ("vit_base_patch16_siglip_224", Source::Timm),
         ("swinv2_base_window12_192", Source::Timm),
     ] {
-        let model = models::find(name).expect("registered");
-        let options = BuildOptions { channels: 3, size: [96; 2], classes: 10, source };
-        let graph = model.build(&options).expect("built");
+        let graph = built(name, source, 96, 10);
         let taps = [graph.features(), graph.logits()];
         let program = lower(&graph, &weights(&graph, 1.0), &taps).expect("lowered");
         let picture = |k: usize| -> Vec<f32> {

@@ -40,3 +40,10 @@ mod xception;
 pub use graph::{Graph, GraphError, LayerId, Shape};
 pub use registry::{MODELS, find, unknown};
 pub use spec::{BuildOptions, ModelSpec, Source, WeightsSpec};
+
+/// The network of a library for colour pictures, in tests.
+#[cfg(test)]
+pub(crate) fn built(name: &str, source: Source, size: [usize; 2], classes: usize) -> Graph {
+    let model = find(name).expect("registered");
+    model.build(&BuildOptions { channels: 3, size, classes, source }).expect("built")
+}

@@ -64,7 +64,7 @@ fn numbered(part: &str) -> Option<(&str, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{BuildOptions, Source, find};
+    use crate::models::{Source, built};
 
     /// The names of OpenAI's file and of timm's, of shapes (filters, channels, height, width) or (out, in).
     #[test]
@@ -107,10 +107,8 @@ mod tests {
         // the text tower
         openai.push(("positional_embedding".into(), vec![77, 512]));
         openai.push(("transformer.resblocks.0.ln_1.weight".into(), vec![512]));
-        let model = find("resnet50_clip").expect("registered");
         for (source, names) in [(Source::Openai, openai), (Source::Timm, timm)] {
-            let options = BuildOptions { channels: 3, size: [224; 2], classes: 0, source };
-            let graph = model.build(&options).expect("built");
+            let graph = built("resnet50_clip", source, [224; 2], 0);
             let file = names.into_iter().map(|(name, shape)| (name, Tensor::ready(shape, vec![]))).collect();
             let renamed = renamed(&file, &graph).expect("such names");
             for parameter in graph.parameters() {

@@ -67,13 +67,11 @@ fn of_timm(name: &str, blocks: &[Block]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{BuildOptions, Source, find};
+    use crate::models::{Source, built};
 
     #[test]
     fn every_tensor_gets_the_name_that_timm_has_for_it() {
-        let model = find("efficientnet_b0").expect("registered");
-        let options = BuildOptions { channels: 3, size: [224; 2], classes: 1000, source: Source::Timm };
-        let graph = model.build(&options).expect("built");
+        let graph = built("efficientnet_b0", Source::Timm, [224; 2], 1000);
         let layers = ["_conv_stem", "_bn0", "_conv_head", "_bn1", "_fc"].map(str::to_string);
         let parts = ["_depthwise_conv", "_bn1", "_se_reduce", "_se_expand", "_project_conv", "_bn2"];
         let first = parts.iter().map(|part| format!("_blocks.0.{part}"));

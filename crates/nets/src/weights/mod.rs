@@ -318,14 +318,14 @@ impl Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{BuildOptions, find};
+    use crate::models::built;
+    #[cfg(feature = "bundled")]
+    use crate::models::find;
     #[cfg(feature = "bundled")]
     use sha2::{Digest, Sha256};
 
     fn lite0() -> Graph {
-        let spec = find("efficientnet_lite0").expect("registered");
-        let options = BuildOptions { channels: 3, size: [64, 64], classes: 1000, source: Source::Timm };
-        spec.build(&options).expect("built")
+        built("efficientnet_lite0", Source::Timm, [64, 64], 1000)
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn cubic(x: f64, a: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{BuildOptions, Source, find};
+    use crate::models::{Source, built};
     use crate::weights::Tensor;
 
     /// The first 12 values of `F.interpolate(x, mode="bicubic", …)` of torch 2.15 in float64, for a grid of 5 × 5 whose
@@ -134,9 +134,7 @@ mod tests {
 
     #[test]
     fn the_embedding_of_the_class_token_stays_and_those_of_the_map_fit_its_size() {
-        let model = find("vit_tiny_patch16_224").expect("registered");
-        let options = BuildOptions { channels: 3, size: [32, 48], classes: 10, source: Source::Timm };
-        let graph = model.build(&options).expect("built");
+        let graph = built("vit_tiny_patch16_224", Source::Timm, [32, 48], 10);
         let values: Vec<f32> = (0..197 * 192).map(|i| if i < 192 { i as f32 } else { 7.0 }).collect();
         let mut set = WeightSet::default();
         set.tensors.insert("pos_embed".into(), Tensor::ready(vec![1, 197, 192], values));

@@ -53,13 +53,11 @@ fn normal(rng: &mut ChaCha8Rng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{BuildOptions, Source, find};
+    use crate::models::{Source, built};
 
     #[test]
     fn the_variance_is_two_over_fan_in_and_the_seed_decides() {
-        let spec = find("efficientnet_lite0").expect("registered");
-        let options = BuildOptions { channels: 3, size: [32, 32], classes: 10, source: Source::Timm };
-        let graph = spec.build(&options).expect("built");
+        let graph = built("efficientnet_lite0", Source::Timm, [32, 32], 10);
         let set = he(&graph, 1);
         let values = |set: &WeightSet| set.tensors["conv_head.weight"].values().expect("at hand"); // (1280, 320, 1, 1)
         let head = values(&set);

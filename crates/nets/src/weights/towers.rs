@@ -143,11 +143,10 @@ pub(super) fn join(all: &mut BTreeMap<String, Tensor>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{BuildOptions, Source, find};
+    use crate::models::{Source, built};
 
     fn graph(model: &str, source: Source) -> Graph {
-        let model = find(model).expect("registered");
-        model.build(&BuildOptions { channels: 3, size: [224; 2], classes: 0, source }).expect("built")
+        built(model, source, [224; 2], 0)
     }
 
     /// The tensors of a file: those `outside` the blocks, and those `within` each block, whose names begin with `block`

@@ -2,14 +2,12 @@
 //! network.
 
 use super::*;
-use crate::models::{BuildOptions, Source, find};
+use crate::models::{Source, built};
 
 type Tensors = BTreeMap<String, Tensor>;
 
 fn graph(model: &str) -> Graph {
-    let spec = find(model).expect("registered");
-    let options = BuildOptions { channels: 3, size: [64; 2], classes: 1000, source: Source::Torchvision };
-    spec.build(&options).expect("built")
+    built(model, Source::Torchvision, [64; 2], 1000)
 }
 
 /// The tensors of a network under `prefix`, filled with `value`.
