@@ -4,21 +4,13 @@
 use featurize::config::Precision;
 use featurize::exec::{Device, candle};
 
-use crate::precision::features;
-use crate::support::Workspace;
+use crate::support::{Workspace, distance};
 use crate::zoo;
 
 /// The first GPU; none where this machine has none.
 fn gpu() -> Option<Device> {
     let gpu = Device::open("cuda:0".parse().expect("a device"));
     gpu.inspect_err(|error| println!("skipped: {error}")).ok()
-}
-
-/// ‖a − b‖ / ‖b‖
-fn error(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
 }
 
 #[test]
@@ -39,7 +31,7 @@ fn a_run_on_a_gpu_has_the_features_of_the_cpu() {
     }
     let workspace = Workspace::with_fruits(4, 2);
     workspace.run("cpu", &["--set", "runtime.device=cpu"]).ok();
-    let expected = features(&workspace, "cpu");
+    let expected = workspace.features("cpu");
     for (precision, most) in [("f32", 1e-5), ("tf32", 5e-3), ("bf16", 6e-2), ("f16", 1e-2)] {
         for (device, batch) in [("cuda:0", 32), ("cuda:all", 5)] {
             let out = format!("{precision}-{batch}");
@@ -50,7 +42,7 @@ fn a_run_on_a_gpu_has_the_features_of_the_cpu() {
             ];
             let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
             workspace.run(&out, &sets).ok();
-            let error = error(&features(&workspace, &out), &expected);
+            let error = distance(&workspace.features(&out), &expected);
             assert!(error <= most, "{precision} on {device}, batches of {batch}: {error:e}");
             assert!(workspace.json(&format!("{out}/run.json"))["extract"]["timing"]["waited"]["device"].is_number());
         }

@@ -4,14 +4,13 @@
 use super::*;
 use crate::exec::lower::lower;
 use crate::image::{Fit, Recipe, RgbImage};
-use crate::models::{BuildOptions, find};
+use crate::models::{built, find};
 use crate::weights::Origin;
 
 /// A network with random weights, and the pictures of a batch as bytes.
 fn network(name: &str, side: usize, device: &Device, precision: Precision) -> Network {
-    let spec = find(name).expect("registered");
-    let source = spec.weights[0].source;
-    let graph = (spec.build)(&BuildOptions { channels: 3, size: [side; 2], classes: 10, source }).expect("built");
+    let source = find(name).expect("registered").weights[0].source;
+    let graph = built(name, source, [side; 2], 10);
     let weights = Origin::Random(3).load(&graph, source, &[]).expect("random");
     let program = lower(&graph, &weights, &[graph.features(), graph.logits()]).expect("lowered");
     Network::with(program, device, precision).expect("uploaded")
