@@ -1,7 +1,7 @@
 //! The operators that become layers: convolutions, norms, dense layers, pools, softmax.
 
 use super::array::{Array, Data};
-use super::network::{Importer, Pending, Seen};
+use super::network::{Affine, Importer, Pending, Seen};
 use super::node::Node;
 use super::view::{Axis, View, whole};
 use super::{shape, window};
@@ -68,6 +68,17 @@ impl<'a> Importer<'a> {
         words.iter().zip(tensors).for_each(|(word, tensor)| self.tensor(&name, word, tensor));
         let id = self.graph.batch_norm(&name, x, node.float("epsilon").unwrap_or(f64::from(1e-5f32)));
         Ok(self.plain(id))
+    }
+
+    /// A layer x · scale + shift.
+    pub(super) fn affine(&mut self, name: &str, id: LayerId, affine: &Affine) -> LayerId {
+        let n = affine.scale.len();
+        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
+        self.tensor(name, "weight", Tensor::ready(vec![n], narrow(&affine.scale)));
+        self.tensor(name, "bias", Tensor::ready(vec![n], narrow(&affine.shift)));
+        self.tensor(name, "running_mean", Tensor::ready(vec![n], vec![0.0; n]));
+        self.tensor(name, "running_var", Tensor::ready(vec![n], vec![1.0; n]));
+        self.graph.batch_norm(name, id, 0.0)
     }
 
     pub(super) fn layer_norm(&mut self, node: &'a Node) -> Result<Seen, String> {

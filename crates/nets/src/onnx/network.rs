@@ -254,7 +254,7 @@ impl<'a> Importer<'a> {
             Pending::Nothing => return Ok(seen),
             Pending::Turn(..) => return Err("rotary embeddings are known in attention alone".to_string()),
             Pending::Unit(_) => return Err("vectors of length 1 are known in attention alone".to_string()),
-            Pending::Affine(affine) => self.last(name, seen.id, affine),
+            Pending::Affine(affine) => self.last(name, &seen, seen.id, affine),
             Pending::Curve(curve) => {
                 let found =
                     curve.recognise().ok_or("the chain of nodes that ends here is no activation that is known")?;
@@ -269,12 +269,12 @@ impl<'a> Importer<'a> {
                             let layer = self.inside(name);
                             self.affine(&layer, seen.id, &inner)
                         };
-                        let layer = if affine.is_nothing() { self.name(name) } else { self.inside(name) };
+                        let layer = if affine.is_nothing() { self.last_name(name, &seen) } else { self.inside(name) };
                         self.graph.activation(&layer, x, activation)
                     }
                     None => seen.id,
                 };
-                self.last(name, id, &affine)
+                self.last(name, &seen, id, &affine)
             }
         };
         let seen = Seen { id, pending: Pending::Nothing, ..seen };
@@ -287,24 +287,21 @@ impl<'a> Importer<'a> {
         whole(self.graph.shape(id), Axis::C).first().map_or(1, |part| part.size)
     }
 
-    /// x · scale + shift as the last layer of `value`, which has its name; `id` itself where that changes nothing.
-    fn last(&mut self, value: &str, id: LayerId, affine: &Affine) -> LayerId {
+    /// x · scale + shift as the last layer of the arithmetic of `value`; `id` itself where that changes nothing.
+    fn last(&mut self, value: &str, seen: &Seen, id: LayerId, affine: &Affine) -> LayerId {
         if affine.is_nothing() {
             return id;
         }
-        let name = self.name(value);
+        let name = self.last_name(value, seen);
         self.affine(&name, id, affine)
     }
 
-    /// A layer x · scale + shift.
-    fn affine(&mut self, name: &str, id: LayerId, affine: &Affine) -> LayerId {
-        let n = affine.scale.len();
-        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
-        self.tensor(name, "weight", Tensor::ready(vec![n], narrow(&affine.scale)));
-        self.tensor(name, "bias", Tensor::ready(vec![n], narrow(&affine.shift)));
-        self.tensor(name, "running_mean", Tensor::ready(vec![n], vec![0.0; n]));
-        self.tensor(name, "running_var", Tensor::ready(vec![n], vec![1.0; n]));
-        self.graph.batch_norm(name, id, 0.0)
+    /// The name of the last layer of the arithmetic of `value`: the value's own name, unless another layer behind it
+    /// flattens, cuts or shuffles its numbers to give the value.
+    fn last_name(&mut self, value: &str, Seen { id, view, .. }: &Seen) -> String {
+        let shape = self.graph.shape(*id);
+        let is_flat = view.rank() == 2 && !matches!(shape, Shape::Vector(_));
+        if view.is_permutation(shape) && !is_flat { self.name(value) } else { self.inside(value) }
     }
 
     /// Notes a tensor of the layer called `layer`.

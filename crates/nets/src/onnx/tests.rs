@@ -139,6 +139,31 @@ fn layers_have_the_names_of_nodes_and_of_values() {
 }
 
 #[test]
+fn a_part_of_a_value_and_its_numbers_in_a_row_have_the_names_of_their_nodes() {
+    let places = || ["one", "two", "three"].iter().zip(1..).map(|(name, at)| longs(name, &[at]));
+    let constants = || places().chain([floats("factors", &[3, 1, 1], &[1.0, 2.0, 3.0])]).collect::<Vec<_>>();
+    let pixels = |range: std::ops::Range<u8>| range.map(f32::from).collect::<Vec<f32>>();
+    let (relu, flat) = (|| node("Relu", &["x"], &["r"]), |x: &str| node("Flatten", &[x], &["y"]));
+    let channels = |end: &str, to: &str| node("Slice", &["r", "one", end, "one"], &[to]);
+    let scaled: Vec<f32> = pixels(0..72).iter().enumerate().map(|(i, v)| v * (i / 24 + 1) as f32).collect();
+    let by_position: Vec<f32> = (0..24u8).flat_map(|at| [at + 24, at + 48]).map(f32::from).collect();
+    for (mut nodes, expected) in [
+        (vec![relu(), flat("r")], pixels(0..72)),
+        (vec![node("Mul", &["x", "factors"], &["r"]), flat("r")], scaled),
+        (vec![relu(), channels("three", "y")], by_position),
+        (vec![relu(), channels("two", "one channel"), flat("one channel")], pixels(24..48)),
+    ] {
+        for names in [&["y", "n_y"][..], &["y"]] {
+            for name in names {
+                let import = import(&model(nodes.clone(), constants()), &[name]).expect("imported");
+                assert_eq!(values(&import, name), expected, "{name} of {:?}", import.graph);
+            }
+            nodes.iter_mut().for_each(|node| node.name.clear());
+        }
+    }
+}
+
+#[test]
 fn the_last_layer_of_a_value_has_its_names() {
     let half = || vec![floats("half", &[], &[0.5])];
     let scaled = vec![node("Relu", &["x"], &["b"]), node("Mul", &["b", "half"], &["y"])];
