@@ -251,6 +251,12 @@ NETWORKS = {
     "dynamo.transformers_swin_v2": (
         of_transformers("Swinv2ForImageClassification", "logits", mlp_ratio=2.0), 18, 64,
     ),
+    # the operator `Attention`
+    "dynamo.vit_fused": (vit, 23, 64),
+    "dynamo.timm_vit_map_fused": (timm_vit(class_token=False, global_pool="map"), 23, 64),
+    "dynamo.dinov3_fused": (
+        of_transformers("DINOv3ViTModel", "last_hidden_state", num_register_tokens=4), 23, 64,
+    ),
     "tf2onnx.small_vgg": (small_keras, 13, 64),
     "tf2onnx.MobileNet": (of_keras("MobileNet", 64), 12, 64),
     "tf2onnx.MobileNetV3Small": (of_keras("MobileNetV3Small", 64, include_preprocessing=False), 15, 64),

@@ -36,7 +36,7 @@ import torch
 from PIL import Image
 
 TOLERANCE = 1e-5
-OPSETS = {"torchscript": range(11, 18), "dynamo": range(18, 22), "tf2onnx": range(11, 19)}
+OPSETS = {"torchscript": range(11, 18), "dynamo": range(18, 24), "tf2onnx": range(11, 19)}
 EXPORTERS = {"torchvision": ["torchscript", "dynamo"], "timm": ["torchscript", "dynamo"],
              "transformers": ["torchscript", "dynamo"], "keras": ["tf2onnx"]}  # fmt: skip
 # the first that leaves values of some size: larger ones enlarge the rounding of gated networks, see there

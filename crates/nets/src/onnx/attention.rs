@@ -56,56 +56,21 @@ impl Heads {
 impl<'a> Importer<'a> {
     /// A product of two values.
     pub(super) fn product(&mut self, node: &'a Node) -> Result<Value, String> {
-        match (self.value(node, 0)?, self.value(node, 1)?) {
-            (Value::Scores(scores), Value::Layer(_)) => self.attend(node, &scores).map(Value::Layer),
-            (Value::Layer(_), Value::Layer(_)) => {
-                let (queries, keys) = (self.vectors(node, 0)?, self.vectors(node, 1)?);
-                let rank = queries.view.rank();
-                let same = rank > 2
-                    && keys.view.rank() == rank
-                    && is_head(queries.view.parts(rank - 1))
-                    && (0..rank - 2).all(|dim| queries.view.parts(dim) == keys.view.parts(dim))
-                    && queries.view.parts(rank - 2) == keys.view.parts(rank - 1)
-                    && queries.view.parts(rank - 1) == keys.view.parts(rank - 2)
-                    && queries.view.roll() == keys.view.roll()
-                    && queries.unit == keys.unit
-                    && [&queries, &keys].into_iter().all(|vectors| {
-                        let whole = [rank - 1, rank - 2].map(|dim| queries.view.parts(dim).to_vec());
-                        whole.starts_with(&vectors.held)
-                    })
-                    && queries.turned.is_some() == keys.turned.is_some();
-                if !same {
-                    let (a, b) = (queries.view.dims(), keys.view.dims());
-                    return Err(format!("{a:?} times {b:?} is no product of queries and keys"));
-                }
-                let view = products(&queries.view, &keys.view);
-                Ok(Value::Scores(Box::new(Scores::new(Queries::Layer(queries), keys, view))))
+        let queries = match (self.value(node, 0)?, self.value(node, 1)?) {
+            (Value::Scores(scores), Value::Layer(_)) => {
+                let values = self.vectors(node, 1)?;
+                return self.attend(node, &scores, &values).map(Value::Layer);
             }
-            (Value::Constant(query), Value::Layer(_)) => {
-                let keys = self.vectors(node, 1)?;
-                let rank = keys.view.rank();
-                if rank < 3
-                    || query.dims.len() != rank
-                    || keys.unit
-                    || keys.turned.is_some()
-                    || !is_head(keys.view.parts(rank - 2))
-                {
-                    return Err(format!("a constant of {:?} is no query", query.dims));
-                }
-                let one = keys.view.replaced(rank - 1, keys.view.parts(rank - 2).to_vec());
-                let one = one.replaced(rank - 2, Vec::new());
-                if query.dims != one.dims() {
-                    return Err(format!("a constant of {:?} is no query of {:?}", query.dims, one.dims()));
-                }
-                let view = products(&one, &keys.view);
-                Ok(Value::Scores(Box::new(Scores::new(Queries::Constant(query), keys, view))))
-            }
-            _ => Err("it is a product of two values that is not computed here".to_string()),
-        }
+            (Value::Layer(_), Value::Layer(_)) => Queries::Layer(self.vectors(node, 0)?),
+            (Value::Constant(query), Value::Layer(_)) => Queries::Constant(query),
+            _ => return Err("it is a product of two values that is not computed here".to_string()),
+        };
+        let keys = self.vectors(node, 1)?;
+        scores(queries, keys).map(|scores| Value::Scores(Box::new(scores)))
     }
 
     /// An input as queries, keys or values.
-    fn vectors(&mut self, node: &'a Node, i: usize) -> Result<Vectors, String> {
+    pub(super) fn vectors(&mut self, node: &'a Node, i: usize) -> Result<Vectors, String> {
         let seen = self.seen(node, i)?;
         let held = seen.pending.held().to_vec();
         let plain = Vectors { id: seen.id, view: seen.view, factor: 1.0, unit: false, turned: None, held };
@@ -133,8 +98,7 @@ impl<'a> Importer<'a> {
     }
 
     /// Attention: scores behind their softmax, times the values.
-    fn attend(&mut self, node: &'a Node, scores: &Scores) -> Result<Seen, String> {
-        let values = self.vectors(node, 1)?;
+    pub(super) fn attend(&mut self, node: &'a Node, scores: &Scores, values: &Vectors) -> Result<Seen, String> {
         let (rank, own) = (scores.view.rank(), scores.keys.view.rank());
         let wrong = || {
             let (a, b) = (scores.view.dims(), values.view.dims());
@@ -169,7 +133,7 @@ impl<'a> Importer<'a> {
                     return Err("something is added to the scores of one query".to_string());
                 }
                 let query = query.with_dims(vec![heads.channels()])?.tensor()?.clone();
-                self.pool_tokens(node, [&scores.keys, &values], heads, (query, factor))?
+                self.pool_tokens(node, [&scores.keys, values], heads, (query, factor))?
             }
             Queries::Layer(queries) => {
                 if scores.view.parts(rank - 2) != positions {
@@ -178,7 +142,7 @@ impl<'a> Importer<'a> {
                 let window = windows(&leading, &positions, shape, scores.view.roll());
                 let window = window.ok_or("its windows are not known")?;
                 let weighting = Weighting { scores, factor: factor * queries.factor, window };
-                self.attention_of(node, [queries, &scores.keys, &values], heads, weighting)?
+                self.attention_of(node, [queries, &scores.keys, values], heads, weighting)?
             }
         };
         let shape = self.graph.shape(id);
@@ -360,6 +324,50 @@ fn normed(norm: &[Tensor], eps: f64, tensor: &Tensor, (width, is_bias): (usize, 
 /// Whether a dimension is the channels of a head.
 fn is_head(parts: &[Part]) -> bool {
     matches!(parts, [Part { axis: Axis::C, .. }])
+}
+
+/// The products of queries and keys, whose vectors lie in their last dimension but one.
+pub(super) fn scores(queries: Queries, keys: Vectors) -> Result<Scores, String> {
+    let rank = keys.view.rank();
+    let view = match &queries {
+        Queries::Layer(queries) => {
+            let same = rank > 2
+                && queries.view.rank() == rank
+                && is_head(queries.view.parts(rank - 1))
+                && (0..rank - 2).all(|dim| queries.view.parts(dim) == keys.view.parts(dim))
+                && queries.view.parts(rank - 2) == keys.view.parts(rank - 1)
+                && queries.view.parts(rank - 1) == keys.view.parts(rank - 2)
+                && queries.view.roll() == keys.view.roll()
+                && queries.unit == keys.unit
+                && [queries, &keys].into_iter().all(|vectors| {
+                    let whole = [rank - 1, rank - 2].map(|dim| queries.view.parts(dim).to_vec());
+                    whole.starts_with(&vectors.held)
+                })
+                && queries.turned.is_some() == keys.turned.is_some();
+            if !same {
+                let (a, b) = (queries.view.dims(), keys.view.dims());
+                return Err(format!("{a:?} times {b:?} is no product of queries and keys"));
+            }
+            products(&queries.view, &keys.view)
+        }
+        Queries::Constant(query) => {
+            let is_query = rank > 2
+                && query.dims.len() == rank
+                && !keys.unit
+                && keys.turned.is_none()
+                && is_head(keys.view.parts(rank - 2));
+            if !is_query {
+                return Err(format!("a constant of {:?} is no query", query.dims));
+            }
+            let one = keys.view.replaced(rank - 1, keys.view.parts(rank - 2).to_vec());
+            let one = one.replaced(rank - 2, Vec::new());
+            if query.dims != one.dims() {
+                return Err(format!("a constant of {:?} is no query of {:?}", query.dims, one.dims()));
+            }
+            products(&one, &keys.view)
+        }
+    };
+    Ok(Scores::new(queries, keys, view))
 }
 
 /// The view of the products of queries and keys.

@@ -11,9 +11,9 @@
 //! The importer goes through the nodes that the asked layers need. Nodes over constants, with which exporters write the
 //! arithmetic of sizes, are computed at once (`constants`, `array`, `computed`, `shape`). Reshapes and transposes move
 //! no number and become no layer (`view`). Chains of elementwise nodes become the activation whose numbers they give
-//! (`curve`). Products with a softmax between them become attention (`attention`, `scores`), constants before and upon
-//! the positions of a map tokens (`tokens`). Every other node is a layer of the [`Graph`] under its own name. Nodes
-//! without a counterpart are an error that lists them.
+//! (`curve`). Products with a softmax between them become attention (`attention`, `scores`), as does the operator for
+//! it (`fused`), constants before and upon the positions of a map tokens (`tokens`). Every other node is a layer of the
+//! [`Graph`] under its own name. Nodes without a counterpart are an error that lists them.
 
 mod arithmetic;
 mod array;
@@ -23,6 +23,7 @@ mod computed;
 mod constants;
 mod curve;
 mod file;
+mod fused;
 #[cfg(test)]
 mod fuzz;
 mod import;

@@ -42,6 +42,7 @@ impl<'a> Importer<'a> {
             "Clip" | "Max" if let Ok(Value::Moment(moment)) = self.value(node, 0) => {
                 return self.at_least(node, moment).map(|value| vec![value]);
             }
+            "Attention" => self.fused_attention(node),
             "Conv" => self.conv(node),
             "BatchNormalization" => self.batch_norm(node),
             "LayerNormalization" => self.layer_norm(node),

@@ -67,7 +67,7 @@ impl Scores {
     }
 
     /// The scores and a constant.
-    fn with_constant(mut self, op: &str, constant: &Array) -> Result<Self, String> {
+    pub(super) fn with_constant(mut self, op: &str, constant: &Array) -> Result<Self, String> {
         let dims = self.view.dims();
         if self.is_softmax || shape::broadcast(&constant.dims, &dims)? != dims {
             return Err(format!("a constant of {:?} is no step of attention of {dims:?}", constant.dims));

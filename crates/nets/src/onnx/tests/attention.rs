@@ -109,6 +109,75 @@ fn separate_projections_with_any_factor_and_bias_are_attention() {
     }
 }
 
+/// The operator `Attention` over those inputs, and the nodes that make and take its values.
+fn fused(inputs: &[&str], attributes: Vec<AttributeProto>) -> ModelProto {
+    let is_apart = inputs[0] == "q2";
+    let mut attention = node("Attention", inputs, &[if is_apart { "mixed" } else { "y" }]);
+    attention.attribute = attributes;
+    let behind = if is_apart { rest().split_off(1) } else { Vec::new() };
+    let more = vec![longs("shown", &[1]), longs("hidden", &[1, 0])];
+    let mut model = model([projections(), vec![attention], behind].concat(), [constants(), more].concat());
+    model.opset_import[0].version = 23;
+    model
+}
+
+fn float(name: &str, f: f32) -> AttributeProto {
+    AttributeProto { name: name.into(), f: Some(f), r#type: 1, ..Default::default() }
+}
+
+fn two_heads() -> Vec<AttributeProto> {
+    vec![int("q_num_heads", 2), int("kv_num_heads", 2)]
+}
+
+#[test]
+fn the_operator_for_attention_takes_heads_apart_or_together() {
+    let scaled = |factor: f32| vec![float("scale", factor)];
+    let w: Vec<Vec<f32>> = (0..3).map(|i| weights(i, 12)).collect();
+    for (model, factor, bias) in [
+        (fused(&["q2", "k2", "v2"], Vec::new()), 0.5f64.sqrt(), Vec::new()),
+        (fused(&["q2", "k2", "v2"], scaled(0.3)), f64::from(0.3f32), Vec::new()),
+        (fused(&["q2", "k2", "v2", "bias"], scaled(0.3)), f64::from(0.3f32), biases()),
+        (fused(&["q0", "k0", "v0"], two_heads()), 0.5f64.sqrt(), Vec::new()),
+        (fused(&["q0", "k0", "v0", "bias"], two_heads()), 0.5f64.sqrt(), biases()),
+        // booleans that hide nothing
+        (fused(&["q2", "k2", "v2", "shown"], scaled(0.3)), f64::from(0.3f32), Vec::new()),
+    ] {
+        let (values, ops) = run(&model);
+        assert!(ops.iter().any(|op| matches!(op, Op::Attention(_))), "{ops:?}");
+        let expected = expected([&w[0], &w[1], &w[2]], factor, &bias);
+        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+        let apart = norm(&mut values.iter().zip(&expected).map(|(&a, b)| f64::from(a) - b));
+        assert!(values.len() == 96 && apart <= 1e-5 * norm(&mut expected.iter().copied()), "{factor}: {apart}");
+    }
+}
+
+#[test]
+fn parts_of_the_operator_for_attention_that_no_network_of_pictures_has_are_refused() {
+    let apart = ["q2", "k2", "v2"];
+    for (model, told) in [
+        (fused(&apart, vec![int("is_causal", 1)]), "it hides later positions"),
+        (fused(&apart, vec![float("softcap", 30.0)]), "it bounds its scores"),
+        (fused(&["q2", "k2", "v2", "", "k2", "v2"], Vec::new()), "it has keys of the past"),
+        (fused(&["q2", "k2", "v2", "hidden"], Vec::new()), "its mask hides positions"),
+        (fused(&["q2", "k2", "v2", "q2"], Vec::new()), "its mask depends on the picture"),
+        (fused(&["q0", "k0", "v0"], Vec::new()), "are no vectors of 0 heads"),
+        (fused(&["q0", "k0", "v0"], vec![int("q_num_heads", 4), int("kv_num_heads", 2)]), "no product of queries"),
+    ] {
+        let error = refused(&model, &["y"]);
+        assert!(error.contains(told), "{error}");
+    }
+    let mut model = fused(&apart, Vec::new());
+    let graph = model.graph.as_mut().expect("a graph");
+    let attention = graph.node.iter_mut().find(|node| node.op_type == "Attention").expect("attention");
+    attention.output.push("keys".into());
+    assert!(import(&model, &["y"]).is_ok(), "nothing reads its keys");
+    let graph = model.graph.as_mut().expect("a graph");
+    let last = graph.node.iter_mut().find(|node| node.output == ["joined"]).expect("heads put together");
+    last.input[0] = "keys".into();
+    let error = refused(&model, &["y"]);
+    assert!(error.contains("its keys, values or scores are read"), "{error}");
+}
+
 #[test]
 fn what_is_no_attention_is_refused() {
     let product = || node("MatMul", &["q2", "kt"], &["s"]);
