@@ -23,8 +23,8 @@ const TIMM: [&str; 6] = [".conv_dw", ".norm", ".mlp.fc1", ".mlp.act", ".mlp.fc2"
 const KERAS: [&str; 6] =
     ["_depthwise_conv", "_layernorm", "_pointwise_conv_1", "_gelu", "_pointwise_conv_2", "_layer_scale"];
 
-/// A network with `depth` blocks in the third stage and three in the others. The first stage has `first` channels, which
-/// double from stage to stage. Keras' names begin with `model`.
+/// A network with `depth` blocks in the third stage and three in the others. The first stage has `first` channels,
+/// which double from stage to stage. Keras' names begin with `model`.
 pub(super) fn network(options: &BuildOptions, model: &str, depth: usize, first: usize) -> Result<Graph, GraphError> {
     let source = options.source;
     let (mut g, mut x) = Builder::of(options); // (224, 224, 3)

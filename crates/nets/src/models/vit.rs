@@ -141,7 +141,8 @@ impl Vit {
         let (mut g, x) = Builder::of(options); // (224, 224, 3)
         if h % patch + w % patch > 0 {
             let reason = format!(
-                "{h}×{w} pixels are not divided into patches of {patch}×{patch}; take sides that are multiples of {patch}"
+                "{h}×{w} pixels are not divided into patches of {patch}×{patch}; take sides that are multiples of \
+                 {patch}"
             );
             return Err(GraphError::Invalid { layer: names.patches.into(), reason });
         }
