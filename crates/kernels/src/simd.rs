@@ -18,6 +18,8 @@ pub(crate) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512, first_of_16};
 
+use super::aligned::LINE;
+
 /// Vectors of [`LANES`](Self::LANES) f32 of one instruction set.
 pub(crate) trait Simd: Copy {
     const LANES: usize;
@@ -116,6 +118,9 @@ pub(crate) trait Simd: Copy {
     /// Prefetches the cache line of `at` into the first-level cache. It is a hint: any address is allowed.
     #[inline(always)]
     fn prefetch_l1(_at: *const f32) {}
+    /// The same into the second-level cache.
+    #[inline(always)]
+    fn prefetch_l2(_at: *const f32) {}
 }
 
 /// A micro-kernel prefetches the output lines of one row of its tile each time it has multiplied this many values: all
@@ -127,6 +132,46 @@ pub(crate) const PREFETCH_EVERY: usize = 4;
 pub(crate) fn prefetch_output<S: Simd, const N: usize, const H: usize>(at: *const f32) {
     (0..N + H).for_each(|j| S::prefetch_l1(at.wrapping_add(j * S::LANES)));
     S::prefetch_l1(at.wrapping_add(N * S::LANES + H * S::LANES / 2 - 1));
+}
+
+/// Prefetches into the first-level cache the weights, two vectors for a value of a window, that are multiplied 16 values
+/// after those at `weights`: as many take longer than a line from the second-level cache, and often than one from memory.
+#[inline(always)]
+pub(crate) fn prefetch_weights<S: Simd>(weights: *const f32) {
+    let later = weights.wrapping_add(16 * 2 * S::LANES);
+    (0..2 * S::LANES).step_by(LINE).for_each(|at| S::prefetch_l1(later.wrapping_add(at)));
+}
+
+/// The share of the next panel that a tile prefetches into the second-level cache, so that weights come from memory
+/// while the panel before is multiplied.
+#[derive(Clone, Copy)]
+pub(crate) struct WeightsAhead {
+    at: *const f32,
+    /// Lines that are prefetched each time [`PREFETCH_EVERY`] values of a window have been multiplied.
+    lines: usize,
+}
+
+impl WeightsAhead {
+    /// Whether `len` weights are more than stay in the second-level cache beside the maps.
+    pub(crate) fn is_needed(len: usize) -> bool {
+        len * size_of::<f32>() > 256 << 10
+    }
+
+    /// Returns the share of tile `tile` of `tiles` in the next panel, of `len` weights; nothing where there is none.
+    #[inline(always)]
+    pub(crate) fn of_tile<S: Simd>(next: Option<*const f32>, len: usize, [tile, tiles]: [usize; 2]) -> Self {
+        let lines = if next.is_some() { (PREFETCH_EVERY * 2 * S::LANES / LINE).div_ceil(tiles) } else { 0 };
+        Self { at: next.unwrap_or(std::ptr::null()).wrapping_add(len * tile / tiles), lines }
+    }
+
+    /// Prefetches the next lines.
+    #[inline(always)]
+    pub(crate) fn prefetch<S: Simd>(&mut self) {
+        for _ in 0..self.lines {
+            S::prefetch_l2(self.at);
+            self.at = self.at.wrapping_add(LINE);
+        }
+    }
 }
 
 /// Lanes of the widest vector.

@@ -7,7 +7,7 @@
 use super::simd::{Bf16Kernel, Bf16Simd, SumVector};
 use super::{Bf16Isa, bf16, rounded};
 use crate::Activation;
-use crate::matmul::{self, Columns, ComputeRange, GemmOffsets, RunSizes, block_positions, run_ranges};
+use crate::matmul::{self, Columns, ComputeRange, GemmOffsets, NEAR, RunSizes, block_positions, run_ranges};
 use crate::parallel::GemmRange;
 use crate::simd::{Simd, by_rows};
 
@@ -95,7 +95,7 @@ impl Bf16Kernel for ComputeRange<'_, Bf16DirectConv, bf16> {
         let mut begin = positions.start;
         while begin < positions.end {
             let starts = &args.offsets.window_starts[begin..positions.end];
-            let end = begin + block_positions(starts, B::Simd::TILE_ROWS, size_of::<bf16>());
+            let end = begin + block_positions(starts, B::Simd::TILE_ROWS, NEAR / size_of::<bf16>());
             for first in filters.clone().step_by(2 * B::Simd::LANES) {
                 let mut at = begin;
                 while at < end {

@@ -6,7 +6,7 @@
 use super::simd::{Int8Kernel, Int8Simd};
 use super::{Int8Input, Int8Isa, Int8Output, Requant, Source, Target};
 use crate::aligned::Aligned;
-use crate::matmul::{GemmOffsets, SliceLens, block_positions};
+use crate::matmul::{GemmOffsets, NEAR, SliceLens, block_positions};
 use crate::parallel::{self, GemmRange};
 use crate::residual::Residual;
 use crate::simd::{Simd, by_rows};
@@ -118,7 +118,7 @@ impl Int8Kernel for ComputeRange<'_> {
         let mut begin = positions.start;
         while begin < positions.end {
             let starts = &args.offsets.window_starts[begin..positions.end];
-            let end = begin + block_positions(starts, B::TILE_ROWS, size_of::<u8>());
+            let end = begin + block_positions(starts, B::TILE_ROWS, NEAR / size_of::<u8>());
             for first in filters.clone().step_by(2 * B::Simd::LANES) {
                 let mut at = begin;
                 while at < end {

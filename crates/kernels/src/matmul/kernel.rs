@@ -2,7 +2,7 @@
 
 use super::Columns;
 use crate::activation::Function;
-use crate::simd::{Isa, PREFETCH_EVERY, Simd, prefetch_output};
+use crate::simd::{Isa, PREFETCH_EVERY, Simd, WeightsAhead, prefetch_output, prefetch_weights};
 
 /// The weights of a tile: a panel from its first filter on, two vectors of weights for each value of a window.
 #[derive(Clone, Copy)]
@@ -34,13 +34,13 @@ pub(crate) struct TileRows<'a> {
 /// # Safety
 /// The same as for [`micro_kernel`] with `M` = `n`.
 #[inline(always)]
-pub(super) unsafe fn tile<S: Simd>(panel: &Panel, rows: &TileRows, n: usize) {
+pub(super) unsafe fn tile<S: Simd>(panel: &Panel, rows: &TileRows, ahead: WeightsAhead, n: usize) {
     macro_rules! by_rows {
         ($($n:literal)*) => {
             match (n, half_vectors::<S>(panel.filters)) {
-                $(($n, 4) => micro_kernel::<S, $n, 2, 0>(panel, rows),
-                  ($n, 3) if S::HAS_HALF => micro_kernel::<S, $n, 1, 1>(panel, rows),
-                  ($n, 2) => micro_kernel::<S, $n, 1, 0>(panel, rows),)*
+                $(($n, 4) => micro_kernel::<S, $n, 2, 0>(panel, rows, ahead),
+                  ($n, 3) if S::HAS_HALF => micro_kernel::<S, $n, 1, 1>(panel, rows, ahead),
+                  ($n, 2) => micro_kernel::<S, $n, 1, 0>(panel, rows, ahead),)*
                 _ => {}
             }
         };
@@ -68,7 +68,11 @@ fn half_vectors<S: Simd>(filters: usize) -> usize {
 /// outputs be written, at their residuals be read; the panel has its weights and its bias.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn micro_kernel<S: Simd, const M: usize, const N: usize, const H: usize>(panel: &Panel, rows: &TileRows) {
+unsafe fn micro_kernel<S: Simd, const M: usize, const N: usize, const H: usize>(
+    panel: &Panel,
+    rows: &TileRows,
+    mut ahead: WeightsAhead,
+) {
     // SAFETY: by this function's contract: the loops read every value of `M` windows, and as many times two vectors of
     // weights, which are zero behind the last filter; `wrapping_add` moves a pointer beyond its window only after the
     // last row.
@@ -103,6 +107,7 @@ unsafe fn micro_kernel<S: Simd, const M: usize, const N: usize, const H: usize>(
                         weights = weights.add(2 * S::LANES);
                         k += 1;
                     }
+                    ahead.prefetch::<S>();
                     if prefetched < M {
                         let start = *rows.output_starts.get_unchecked(prefetched) as usize;
                         prefetch_output::<S, N, H>(rows.output.wrapping_add(start));
@@ -147,6 +152,7 @@ unsafe fn multiply_add<S: Simd, const M: usize, const N: usize, const H: usize>(
         for j in 0..H {
             half[j] = S::Half::load(weights.add(N * S::LANES));
         }
+        prefetch_weights::<S>(weights);
         for i in 0..M {
             let x = S::splat(*inputs[i].add(k));
             for j in 0..N {

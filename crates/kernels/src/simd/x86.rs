@@ -51,7 +51,12 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn prefetch_l1(at: *const f32) {
-        prefetch_line(at);
+        prefetch_line::<_MM_HINT_T0>(at);
+    }
+
+    #[inline(always)]
+    fn prefetch_l2(at: *const f32) {
+        prefetch_line::<_MM_HINT_T1>(at);
     }
 }
 
@@ -61,11 +66,11 @@ pub(crate) fn first_of_16(n: usize) -> __mmask16 {
     (((1u32 << n) - 1) & 0xffff) as __mmask16
 }
 
-/// Prefetches a cache line into the first-level cache: a hint for any address.
+/// Prefetches a cache line into the cache of `HINT`: a hint for any address.
 #[inline(always)]
-fn prefetch_line(at: *const f32) {
+fn prefetch_line<const HINT: i32>(at: *const f32) {
     // SAFETY: a prefetch accesses no memory, and SSE is part of x86-64.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    unsafe { _mm_prefetch::<HINT>(at.cast()) }
 }
 
 /// AVX2 with FMA: 16 registers of 8 lanes.
@@ -149,7 +154,12 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn prefetch_l1(at: *const f32) {
-        prefetch_line(at);
+        prefetch_line::<_MM_HINT_T0>(at);
+    }
+
+    #[inline(always)]
+    fn prefetch_l2(at: *const f32) {
+        prefetch_line::<_MM_HINT_T1>(at);
     }
 }
 

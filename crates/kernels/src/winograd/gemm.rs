@@ -1,6 +1,6 @@
 //! The matrix products of a block of tiles: at each point of the transform, tiles × channels times channels × filters.
 
-use super::super::simd::{Simd, by_rows};
+use super::super::simd::{PREFETCH_EVERY, Simd, WeightsAhead, by_rows, prefetch_weights};
 use std::ops::Range;
 
 /// Tiles that go through the three phases together, and how their transforms lie in the scratch, in elements.
@@ -37,7 +37,8 @@ pub(super) unsafe fn multiply_point<S: Simd>(
     let groups = tiles.len().div_ceil(S::TILE_ROWS);
     for p in 0..block.filters.div_ceil(panel) {
         let has_two = block.filters - p * panel > S::LANES;
-        let weights = weights.wrapping_add(p * panel * block.channels);
+        let len = panel * block.channels;
+        let weights = weights.wrapping_add(p * len);
         for g in 0..groups {
             // The groups are as equal as possible.
             let first = tiles.start + g * tiles.len() / groups;
@@ -52,6 +53,8 @@ pub(super) unsafe fn multiply_point<S: Simd>(
                     input_tile_stride: block.input_tile_stride,
                     sums: sums.add(first * block.sum_tile_stride + p * panel),
                     sum_tile_stride: block.sum_tile_stride,
+                    // The panels of a point and of the next one lie side by side.
+                    ahead: WeightsAhead::of_tile::<S>(Some(weights.wrapping_add(len)), len, [g, groups]),
                 };
                 multiply_group::<S>(&group, n, has_two);
             }
@@ -67,6 +70,7 @@ struct TileGroup {
     input_tile_stride: usize,
     sums: *mut f32,
     sum_tile_stride: usize,
+    ahead: WeightsAhead,
 }
 
 /// Calls the micro-kernel for `n` tiles and one or two vectors of filters.
@@ -99,7 +103,12 @@ unsafe fn micro_kernel<S: Simd, const M: usize, const N: usize>(group: &TileGrou
         }
         let taken = S::dot_blocked(group.depth, &inputs, weights, &mut sums);
         weights = weights.add(taken * 2 * S::LANES);
+        let mut ahead = group.ahead;
         for k in taken..group.depth {
+            if k % PREFETCH_EVERY == 0 {
+                ahead.prefetch::<S>();
+            }
+            prefetch_weights::<S>(weights);
             let mut w = [zero; N];
             for j in 0..N {
                 w[j] = S::load(weights.add(j * S::LANES));
