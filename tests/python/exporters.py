@@ -39,8 +39,10 @@ TOLERANCE = 1e-5
 OPSETS = {"torchscript": range(11, 18), "dynamo": range(18, 24), "tf2onnx": range(11, 19)}
 EXPORTERS = {"torchvision": ["torchscript", "dynamo"], "timm": ["torchscript", "dynamo"],
              "transformers": ["torchscript", "dynamo"], "keras": ["tf2onnx"]}  # fmt: skip
-# the first that leaves values of some size: larger ones enlarge the rounding of gated networks, see there
-GAINS = (0.8, 0.9, 1.0, 1.06, 1.12, 1.18, 1.25, 1.4, 1.6)
+# the first that leaves values of some size: larger ones enlarge the rounding of gated networks, see there. Of timm's
+# EfficientNetV2-B0 a gain of 1.02 leaves squares of 0.1 and one of 1.06 squares of 2000, of which ONNX Runtime itself
+# is 9e-6 away from float64
+GAINS = (0.8, 0.9, 0.95, 1.0, 1.02, 1.04, 1.06, 1.09, 1.12, 1.15, 1.18, 1.25, 1.4, 1.6)
 
 
 def vision(name, side=64, **options):
@@ -196,6 +198,8 @@ def check(options, folder, exporter, opset, network, gains):
         return "not exported: " + str(error).strip().splitlines()[0][:200]
     try:
         return compare(options.binary, folder, exported, side, gains)
+    except golden.onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph as error:
+        return "not exported as ONNX: " + str(error).strip().splitlines()[0][-200:]
     except Exception as error:
         return str(error) if isinstance(error, RuntimeError) else traceback.format_exc()
 
