@@ -13,6 +13,9 @@ const TO_LAST: [(&str, Attribute); 1] = [("perm", Attribute::Ints(&[0, 2, 3, 1])
 const TO_FIRST: [(&str, Attribute); 1] = [("perm", Attribute::Ints(&[0, 3, 1, 2]))];
 /// A value for each channel of tokens.
 const OVER_TOKENS: [(&str, Attribute); 2] = [("axes", Attribute::Ints(&[1])), ("keepdims", Attribute::Int(0))];
+/// A value for each channel of a map. ONNX Runtime adds up the values of `GlobalAveragePool` one after the other: of a
+/// map of 32 × 32 that mean is ten times less exact.
+const OVER_POSITIONS: [(&str, Attribute); 2] = [("axes", Attribute::Ints(&[2, 3])), ("keepdims", Attribute::Int(1))];
 /// Along the channels.
 const CHANNELS: [(&str, Attribute); 1] = [("axis", Attribute::Int(1))];
 
@@ -79,7 +82,7 @@ impl Writer {
             (Features::Pooled | Features::Avg, Shape::Tokens { .. }) => self.op("ReduceMean", &[tap], &OVER_TOKENS),
             (Features::Max, Shape::Tokens { .. }) => self.op("ReduceMax", &[tap], &OVER_TOKENS),
             (_, Shape::Tokens { .. }) => self.op("Flatten", &[tap], &[]),
-            (Features::Pooled | Features::Cls | Features::Avg, _) => self.op("GlobalAveragePool", &[tap], &[]),
+            (Features::Pooled | Features::Cls | Features::Avg, _) => self.op("ReduceMean", &[tap], &OVER_POSITIONS),
             (Features::Max, _) => self.op("GlobalMaxPool", &[tap], &[]),
             (Features::Flatten | Features::Map, _) => self.flat(tap, FlattenOrder::ChannelsLast),
         };
@@ -159,7 +162,7 @@ impl Writer {
                 self.pool(x, Pool { pooling, window, zeros, size, out })
             }
             Kernel::GlobalAvgPool => {
-                let mean = self.op("GlobalAveragePool", &[x], &[]);
+                let mean = self.op("ReduceMean", &[x], &OVER_POSITIONS);
                 self.op("Flatten", &[&mean], &[])
             }
             Kernel::AdaptiveAvgPool => self.cells(x, sizes(from)?, sizes(to)?),
@@ -289,7 +292,7 @@ impl Writer {
     /// Means of cells: cell i of n covers positions ⌊i·size/n⌋ to ⌈(i+1)·size/n⌉.
     fn cells(&mut self, x: &str, size: [usize; 2], out: [usize; 2]) -> String {
         if out == [1, 1] {
-            return self.op("GlobalAveragePool", &[x], &[]);
+            return self.op("ReduceMean", &[x], &OVER_POSITIONS);
         }
         if size[0].is_multiple_of(out[0]) && size[1].is_multiple_of(out[1]) {
             let side = [size[0] / out[0], size[1] / out[1]];
