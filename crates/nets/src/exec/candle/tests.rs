@@ -85,6 +85,9 @@ fn every_unit_has_the_whole_network() {
 
 #[test]
 fn formats_of_16_bits_are_near_f32() {
+    // twice what was measured at most: each rounding of bf16 has an error of 2⁻⁹, of f16 2⁻¹²; Lite0's many layers
+    // without a gate or a norm between them enlarge it, in PyTorch as well (4 %)
+    let most = |name: &str| if name == "efficientnet_lite0" { [0.1, 0.0125] } else { [0.034, 0.005] };
     for (name, side) in [
         ("efficientnet_lite0", 64),
         ("resnet18", 64),
@@ -99,7 +102,7 @@ fn formats_of_16_bits_are_near_f32() {
         let taps = |precision| network(name, side, &Device::cpu(), precision).forward(&values, 2).expect("computed");
         let exact = taps(Precision::F32);
         assert_eq!(taps(Precision::Tf32), exact, "the CPU has no tf32");
-        for (precision, most) in [(Precision::Bf16, 8e-2), (Precision::F16, 1e-2)] {
+        for (precision, most) in [Precision::Bf16, Precision::F16].into_iter().zip(most(name)) {
             let near = taps(precision);
             let errors: Vec<f64> = near.iter().zip(&exact).map(|(a, b)| error(a, b)).collect();
             println!("{name} {precision:?} {errors:?}");
