@@ -30,23 +30,19 @@ pub struct Extractor {
     taken: CheckpointKey,
 }
 
-/// Prepared pictures for a device, one after the other.
-#[derive(Clone, Debug)]
-pub enum Prepared {
-    /// The values of the network's input.
-    Values(Vec<f32>),
-    /// The bytes of the resized pictures, which the device normalises.
-    Bytes(Vec<u8>),
+/// Prepared pictures for a device, one after the other: bytes, which the device normalises, or where the recipe gives
+/// none the values of the network's input.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    values: Vec<f32>,
+    bytes: Vec<u8>,
 }
 
 impl Prepared {
     /// Adds the pictures of `other`, which come from the same network.
     pub fn append(&mut self, other: Self) {
-        match (self, other) {
-            (Self::Values(all), Self::Values(more)) => all.extend(more),
-            (Self::Bytes(all), Self::Bytes(more)) => all.extend(more),
-            (all, more) => *all = more,
-        }
+        self.values.extend(other.values);
+        self.bytes.extend(other.bytes);
     }
 }
 
@@ -141,27 +137,15 @@ impl Extractor {
         self.recipe.apply(picture, self.network.layout(), input);
     }
 
-    /// No pictures yet, with room for `n`.
-    pub fn prepared(&self, n: usize) -> Prepared {
-        let values = n * self.input_len();
-        match self.recipe.gives_bytes() {
-            true => Prepared::Bytes(Vec::with_capacity(values)),
-            false => Prepared::Values(Vec::with_capacity(values)),
-        }
-    }
-
-    /// A picture for a batch on a device: bytes where the recipe gives them, a quarter of the memory.
+    /// A picture for a batch on a device.
     pub fn prepare_for_device(&self, picture: &RgbImage) -> Prepared {
-        let (layout, mut prepared) = (self.network.layout(), self.prepared(0));
-        match &mut prepared {
-            Prepared::Values(values) => {
-                values.resize(self.input_len(), 0.0);
-                self.recipe.apply(picture, layout, values);
-            }
-            Prepared::Bytes(bytes) => {
-                bytes.resize(self.input_len(), 0);
-                self.recipe.apply_bytes(picture, layout, bytes);
-            }
+        let (layout, mut prepared) = (self.network.layout(), Prepared::default());
+        if self.recipe.gives_bytes() {
+            prepared.bytes.resize(self.input_len(), 0);
+            self.recipe.apply_bytes(picture, layout, &mut prepared.bytes);
+        } else {
+            prepared.values.resize(self.input_len(), 0.0);
+            self.recipe.apply(picture, layout, &mut prepared.values);
         }
         prepared
     }
@@ -191,9 +175,10 @@ impl Extractor {
         n: usize,
     ) -> Result<Pending, ExecError> {
         let range = first * self.input_len()..(first + n) * self.input_len();
-        let pictures = match pictures {
-            Prepared::Values(values) => Pictures::Values(&values[range]),
-            Prepared::Bytes(bytes) => Pictures::Bytes(&bytes[range], &self.recipe),
+        let pictures = if self.recipe.gives_bytes() {
+            Pictures::Bytes(&pictures.bytes[range], &self.recipe)
+        } else {
+            Pictures::Values(&pictures.values[range])
         };
         self.network.start(session, pictures, n)
     }

@@ -124,7 +124,7 @@ impl<S: Send, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
     ) {
         let (extractor, size) = (self.through.extractor, batches.size);
         let (mut session, mut told) = (extractor.session_on(unit), size);
-        let empty = || Queued { batch: Vec::new(), prepared: extractor.prepared(size), sound: 0, pending: None };
+        let empty = || Queued { batch: Vec::new(), prepared: Prepared::default(), sound: 0, pending: None };
         let mut next = empty();
         while !feed.is_over() {
             let arrived = batches.inputs.recv_timeout(IDLE);

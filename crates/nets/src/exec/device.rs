@@ -171,11 +171,6 @@ impl Device {
         &self.name
     }
 
-    /// The number of GPUs that each run the whole network; 1 for the CPU.
-    pub fn units(&self) -> usize {
-        self.units.len()
-    }
-
     /// True for the CPU: pictures are then spread over threads, each running the whole network.
     pub fn is_cpu(&self) -> bool {
         self.units.iter().all(candle_core::Device::is_cpu)
