@@ -11,9 +11,9 @@
 //! The loops are those of BLIS and oneDNN: blocks of positions whose inputs stay in the second-level cache; in a block,
 //! panels of filters whose weights stay in the first-level cache; in a panel, tiles of `Simd::TILE_ROWS` positions ×
 //! two vectors of filters, whose sums the micro-kernel keeps in registers. The micro-kernel prefetches its weights, and
-//! each tile a share of the next panel's, which otherwise come late from memory. k is not blocked: the sum of a
+//! each tile a share of those of the next panel, which otherwise come late from memory. k is not blocked: the sum of a
 //! position runs in one fixed order, so its bits do not depend on the positions around it. (On a Xeon with 48 KB of
-//! first-level and 2 MB of second-level cache, neither blocks of k nor packed inputs made the products of ViT-B faster.)
+//! first-level and 2 MB of second-level cache, neither blocks of k nor packed inputs made ViT-B's products faster.)
 
 mod kernel;
 

@@ -134,9 +134,8 @@ pub(crate) fn prefetch_output<S: Simd, const N: usize, const H: usize>(at: *cons
     S::prefetch_l1(at.wrapping_add(N * S::LANES + H * S::LANES / 2 - 1));
 }
 
-/// Prefetches into the first-level cache the weights, two vectors for a value of a window, that are multiplied 16
-/// values after those at `weights`: as many take longer than a line from the second-level cache, and often than one
-/// from memory.
+/// Prefetches weights, two vectors for a value of a window, into the first-level cache: those that are multiplied 16
+/// values after the weights at `weights`. In that time a line comes from the second-level cache, often from memory.
 #[inline(always)]
 pub(crate) fn prefetch_weights<S: Simd>(weights: *const f32) {
     let later = weights.wrapping_add(16 * 2 * S::LANES);

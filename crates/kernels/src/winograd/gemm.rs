@@ -103,23 +103,25 @@ unsafe fn micro_kernel<S: Simd, const M: usize, const N: usize>(group: &TileGrou
         }
         let taken = S::dot_blocked(group.depth, &inputs, weights, &mut sums);
         weights = weights.add(taken * 2 * S::LANES);
-        let mut ahead = group.ahead;
-        for k in taken..group.depth {
-            if k % PREFETCH_EVERY == 0 {
-                ahead.prefetch::<S>();
-            }
-            prefetch_weights::<S>(weights);
-            let mut w = [zero; N];
-            for j in 0..N {
-                w[j] = S::load(weights.add(j * S::LANES));
-            }
-            for i in 0..M {
-                let x = S::splat(*inputs[i].add(k));
+        let (mut k, mut ahead) = (taken, group.ahead);
+        while k < group.depth {
+            let end = group.depth.min(k + PREFETCH_EVERY);
+            while k < end {
+                let mut w = [zero; N];
                 for j in 0..N {
-                    sums[i][j] = S::mul_add(x, w[j], sums[i][j]);
+                    w[j] = S::load(weights.add(j * S::LANES));
                 }
+                prefetch_weights::<S>(weights);
+                for i in 0..M {
+                    let x = S::splat(*inputs[i].add(k));
+                    for j in 0..N {
+                        sums[i][j] = S::mul_add(x, w[j], sums[i][j]);
+                    }
+                }
+                weights = weights.add(2 * S::LANES);
+                k += 1;
             }
-            weights = weights.add(2 * S::LANES);
+            ahead.prefetch::<S>();
         }
         for i in 0..M {
             for j in 0..N {
