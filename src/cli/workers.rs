@@ -15,7 +15,8 @@ use crate::threads;
 #[derive(Clone, Copy, Debug, Args)]
 pub struct WorkerArgs {
     /// Where the network runs: `auto` (a GPU where this build and machine have one, else the CPU), `cpu`, `cuda`,
-    /// `cuda:N`, `cuda:N,N`, `cuda:all` or `metal`. Default: the kind of device that the run was computed on; where there is no run, `auto`.
+    /// `cuda:N`, `cuda:N,N`, `cuda:all` or `metal`. Default: the kind of device that the run was computed on; where
+    /// there is no run, `auto`.
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<config::Device>,
     /// Threads, each with a picture at a time, 1 to 1024; all cores by default.

@@ -7,8 +7,8 @@
 //!
 //! On the CPU every thread takes a micro-batch through all steps by itself: there is no barrier between layers, and the
 //! bits of a result do not depend on other pictures. A GPU computes whole batches while the threads prepare the next
-//! ones; several GPUs share the pictures. Threads get the pictures in order, and never further ahead of the consumer than a window, so that memory does
-//! not grow with the number of pictures, in whichever order results are delivered.
+//! ones; several GPUs share the pictures. Threads get the pictures in order, and never further ahead of the consumer
+//! than a window, so that memory does not grow with the number of pictures, in whichever order results are delivered.
 //!
 //! The consumer is the calling thread. It gets the first error at once, and an interruption by the user within
 //! `NOTICE`; then each thread ends after its current picture.

@@ -1,5 +1,5 @@
-//! The networks and a whole run on a GPU beside the CPU, in builds with CUDA. Where there is no GPU they are skipped, and
-//! say so.
+//! The networks and a whole run on a GPU beside the CPU, in builds with CUDA. Where there is no GPU they are skipped,
+//! and say so.
 
 use featurize::config::Precision;
 use featurize::exec::{Device, candle};
