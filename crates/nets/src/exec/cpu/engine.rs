@@ -140,11 +140,9 @@ impl Engine {
             Engine::Int8(_) => false,
             // in bf16, a grouped convolution reads the channels of its group in place
             Engine::Bf16(_) if *groups > 1 => false,
-            // AMX is faster without Winograd, except where the channels fill no whole cache lines
+            // AMX multiplies bf16 faster without Winograd
             #[cfg(target_arch = "x86_64")]
             Engine::Bf16(Bf16Isa::Amx) => false,
-            #[cfg(target_arch = "x86_64")]
-            Engine::Digits => fits && c < 64,
             _ => fits,
         };
         let parts = parts(*groups, filters);
