@@ -55,9 +55,9 @@ pub struct Extract {
     pub channels: Channels,
     /// Number format of maps and weights. A CPU has `f32`, `bf16` and `int8`, a GPU `f32`, `tf32` (NVIDIA), `bf16` and
     /// `f16`. `bf16` is faster than `f32` on a CPU with AMX or AVX512-BF16 and slower on others. It changes features by
-    /// a few tenths of a percent to a few percent, see docs/benchmarks.md. `int8` is faster still on a CPU with
-    /// AVX512-VNNI, AVX-VNNI or NEON's dot products; it does not use AMX. It changes features by up to several percent.
-    /// `f16` overflows beyond 65,504: such features are an error.
+    /// a few tenths of a percent to a few percent, see docs/benchmarks.md. `int8` is faster still on a CPU with AMX,
+    /// AVX512-VNNI, AVX-VNNI or NEON's dot products. It changes features by up to several percent. `f16` overflows
+    /// beyond 65,504: such features are an error.
     pub precision: Precision,
     /// The pictures by which `int8` finds the ranges of the network's values: their number, of which those are taken
     /// whose paths have the smallest hashes, whatever their split; or a file of ranges, which `--ranges` of `embed`,

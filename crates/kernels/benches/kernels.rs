@@ -149,8 +149,9 @@ fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
     let mut bytes = vec![0; output.len()];
     for isa in Int8Isa::available().into_iter().filter(|isa| isa.is_native()) {
         let conv = Int8Conv::new(isa, &small(&weight), requant(filters), kernel, kernel * channels);
-        let none = Int8Input::Bytes(&[]);
-        tell(name, "int8", macs, &mut || conv.run(1, &offsets, &levels, none, Int8Output::Bytes(&mut bytes)));
+        let (none, mut scratch) = (Int8Input::Bytes(&[]), vec![0.0; conv.scratch_len(1)]);
+        let run = &mut || conv.run(1, &offsets, &levels, none, Int8Output::Bytes(&mut bytes), &mut scratch);
+        tell(name, isa.name(), macs, run);
     }
     if let Some(tile) = winograd {
         let conv = WinogradConv::new(isa, tile, &weight, &bias, channels);

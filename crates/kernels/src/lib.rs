@@ -15,8 +15,8 @@
 //! 3. [`winograd`]: 3 × 3 convolutions with fewer multiplications.
 //! 4. [`depthwise`], [`dense`], [`pool`], [`pointwise`]: the layers other than convolutions over all channels.
 //! 5. [`attention`]: multi-head attention over windows of tokens.
-//! 6. [`bf16`]: products of bf16 by AVX-512 or widened to f32; [`amx`]: Intel's matrix unit, for bf16 and, by int8
-//!    slices, for f32.
+//! 6. [`bf16`]: products of bf16 by AVX-512 or widened to f32; [`amx`]: Intel's matrix unit, for bf16, int8 and, by
+//!    int8 slices, for f32.
 //! 7. [`int8`]: quantised convolutions, bytes by bytes.
 //! 8. [`activation`]: functions of single values that do more than clamp them, such as SiLU.
 //! 9. [`peak`]: the measured peak rate of a core, with which `benches/kernels.rs` compares the kernels.
@@ -28,7 +28,7 @@
 //! | [`amx::AmxConv`]             | the same of bf16 or f32              | AMX tiles; f32 as int8 slices |
 //! | [`winograd::WinogradConv`]   | 3 × 3 convolutions with stride 1     | F(4 × 4, 3 × 3), F(6 × 6, 3 × 3) |
 //! | [`depthwise::DepthwiseConv`] | depthwise convolutions               | direct, a vector of channels at a time |
-//! | [`int8::Int8Conv`]           | convolutions of bytes                | `VPDPBUSD`, `SDOT`, or widened to 16 bits |
+//! | [`int8::Int8Conv`]           | convolutions of bytes                | AMX, `VPDPBUSD`, `SDOT`, or 16 bits |
 //! | [`int8::Int8Depthwise`]      | depthwise convolutions of bytes      | the same, four positions at a time |
 //! | [`dense::Dense`]             | dense layers of f32                  | dot products over unpacked weights |
 //! | [`attention::Attention`]     | multi-head attention over windows    | two products a head, scores row by row |

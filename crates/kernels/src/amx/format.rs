@@ -53,6 +53,24 @@ pub trait TileFormat: Copy + std::fmt::Debug + Send + Sync + 'static {
     /// of each step.
     unsafe fn multiply(order: usize, inputs: [*const u8; 2], strides: [usize; 2], weights: *const u8, steps: usize);
 
+    /// Copies `n` values and fills the last 64 bytes with zeros.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of the trait; `from` points to `n` readable values, `to` to as many writable ones
+    /// and up to a multiple of 64 bytes.
+    #[inline(always)]
+    unsafe fn copy(from: *const Self::Value, n: usize, to: *mut Self::Value) {
+        let (n, from, to) = (n * size_of::<Self::Value>(), from.cast::<i8>(), to.cast::<i8>());
+        for i in (0..n).step_by(ROW_BYTES) {
+            let mask = if n - i >= ROW_BYTES { u64::MAX } else { (1 << (n - i)) - 1 };
+            // SAFETY: the mask lets bytes below `n` be read; by this function's contract whole 64 bytes can be written.
+            unsafe { _mm512_storeu_si512(to.add(i).cast(), _mm512_maskz_loadu_epi8(mask, from.add(i))) };
+        }
+    }
+}
+
+/// A [`TileFormat`] of floats.
+pub trait FloatFormat: TileFormat {
     /// Combines the partial sums of a position and 16 filters, and returns them times the scales of the window and of
     /// the filters, plus the bias. The sums of each order begin `order_stride` floats behind those of the order before.
     ///
@@ -83,21 +101,6 @@ pub trait TileFormat: Copy + std::fmt::Debug + Send + Sync + 'static {
     /// # Safety
     /// The CPU has the instructions of the trait; these values can be read and written, and nobody else accesses them.
     unsafe fn activate(activation: Activation, to: *mut Self::Value, starts: &[u32], n: usize);
-
-    /// Copies `n` values and fills the last 64 bytes with zeros.
-    ///
-    /// # Safety
-    /// The CPU has the instructions of the trait; `from` points to `n` readable values, `to` to as many writable ones
-    /// and up to a multiple of 64 bytes.
-    #[inline(always)]
-    unsafe fn copy(from: *const Self::Value, n: usize, to: *mut Self::Value) {
-        let (n, from, to) = (n * size_of::<Self::Value>(), from.cast::<i8>(), to.cast::<i8>());
-        for i in (0..n).step_by(ROW_BYTES) {
-            let mask = if n - i >= ROW_BYTES { u64::MAX } else { (1 << (n - i)) - 1 };
-            // SAFETY: the mask lets bytes below `n` be read; by this function's contract whole 64 bytes can be written.
-            unsafe { _mm512_storeu_si512(to.add(i).cast(), _mm512_maskz_loadu_epi8(mask, from.add(i))) };
-        }
-    }
 }
 
 /// Returns the mask of the first `n` of 32 lanes.
@@ -105,3 +108,33 @@ pub trait TileFormat: Copy + std::fmt::Debug + Send + Sync + 'static {
 pub(super) fn first_of_32(n: usize) -> u32 {
     if n >= 32 { u32::MAX } else { (1 << n) - 1 }
 }
+
+/// Multiplies tiles of two groups of positions by two tiles of filters, step by step, for a format with one slice and
+/// one order; the arguments are those of [`TileFormat::multiply`], behind the name of the instruction.
+///
+/// # Safety
+/// The same as for [`TileFormat::multiply`].
+macro_rules! multiply_two_by_two {
+    ($instruction:literal, $inputs:ident, $strides:ident, $weights:ident, $steps:ident) => {{
+        let ([mut a, mut b], mut weights) = ($inputs, $weights);
+        for _ in 0..$steps {
+            // The instructions read the tiles of a step and change tile registers alone.
+            std::arch::asm!(
+                "tileloadd tmm6, [{w} + {line}*1]",
+                "tileloadd tmm4, [{a} + {stride_a}*1]",
+                concat!($instruction, " tmm0, tmm4, tmm6"),
+                "tileloadd tmm7, [{w} + {line}*1 + 1024]",
+                concat!($instruction, " tmm1, tmm4, tmm7"),
+                "tileloadd tmm5, [{b} + {stride_b}*1]",
+                concat!($instruction, " tmm2, tmm5, tmm6"),
+                concat!($instruction, " tmm3, tmm5, tmm7"),
+                w = in(reg) weights, line = in(reg) $crate::amx::ROW_BYTES,
+                a = in(reg) a, stride_a = in(reg) $strides[0], b = in(reg) b, stride_b = in(reg) $strides[1],
+                options(nostack, readonly),
+            );
+            (a, b) = (a.wrapping_add($crate::amx::ROW_BYTES), b.wrapping_add($crate::amx::ROW_BYTES));
+            weights = weights.wrapping_add(2 * $crate::amx::TILE_BYTES);
+        }
+    }};
+}
+pub(super) use multiply_two_by_two;

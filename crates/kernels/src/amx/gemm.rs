@@ -1,4 +1,4 @@
-//! The direct convolution by tiles; [`matmul`](crate::matmul) has the definition.
+//! The matrix product of a convolution by tiles; [`matmul`](crate::matmul) has the definition.
 //!
 //! A tile holds the windows of a group of up to 16 positions: a load takes 16 rows of 64 bytes that are a constant
 //! distance apart. Windows of bf16 are loaded from the map itself where neighbouring windows are a constant distance
@@ -11,20 +11,19 @@
 mod windows;
 
 use std::arch::asm;
-use std::arch::x86_64::*;
 
-use self::windows::{InputWindows, WindowGroup};
+use self::windows::InputWindows;
+pub(crate) use self::windows::WindowGroup;
 use super::format::TileFormat;
 use super::{ROW_BYTES, TILE_BYTES, TILE_ROWS, configure_tiles, release_tiles};
 use crate::aligned::Aligned;
 use crate::matmul::{GemmOffsets, SliceLens};
 use crate::parallel::{self, GemmRange};
-use crate::{Activation, clamp_bounds};
 
 /// Filters of a panel: two tiles.
-const PANEL: usize = 2 * TILE_ROWS;
+pub(crate) const PANEL: usize = 2 * TILE_ROWS;
 /// Sums of an order of two groups × a panel: four tiles.
-const SUMS: usize = 2 * TILE_ROWS * PANEL;
+pub(crate) const SUMS: usize = 2 * TILE_ROWS * PANEL;
 /// Bytes of the packed windows of a block: they stay in the second-level cache, beside the weights of a panel.
 const BLOCK_BYTES: usize = 1200 << 10;
 /// The least and the most groups of positions in a block.
@@ -41,19 +40,31 @@ pub struct ConvShape {
     pub stride: usize,
 }
 
-/// A direct convolution with its weights packed as tiles of the format `T`.
+/// The weights of a convolution, packed as tiles of the format `T`. It computes the sums of all positions and filters;
+/// an [`Epilogue`] makes outputs of them.
 #[derive(Clone, Debug)]
-pub struct AmxConv<T> {
+pub(crate) struct TileProduct<T> {
     filters: usize,
     shape: ConvShape,
     /// (panels, tile rows of a window, slices, two tiles): the tiles of 32 filters; zero behind the last filter and the
     /// last value.
     weights: Aligned,
-    /// (filters), zero behind the last one to the end of its panel.
-    bias: Aligned,
-    /// The scale of each filter.
-    scales: Aligned,
     format: std::marker::PhantomData<T>,
+}
+
+/// The last step of a convolution by tiles.
+pub(crate) trait Epilogue: Sync {
+    /// Prefetches the outputs and the residual of a position, from filter `first` on.
+    fn prefetch(&self, position: usize, first: usize);
+
+    /// Turns the sums of a group and a panel into outputs, and writes those of the group's positions. The sums are two
+    /// tiles one behind the other; those of each order begin [`SUMS`] behind those of the order before.
+    ///
+    /// # Safety
+    /// The CPU has the vectors of AMX's [`available`](super::available); the group belongs to the run whose outputs and
+    /// residuals were checked; `first` begins a panel of its filters; nobody else accesses the outputs of the group
+    /// and the panel; `sums` points to the sums of every order, from a cache line on.
+    unsafe fn write(&self, group: &WindowGroup, first: usize, sums: *const f32);
 }
 
 /// The values of a window in tile rows: `runs` times `steps` tile rows that are side by side in memory.
@@ -78,19 +89,18 @@ impl ScratchLens {
     }
 }
 
-impl<T: TileFormat> AmxConv<T> {
-    /// Packs weights `(filters, kernel rows, kernel columns, channels)`, row-major. AMX must be
-    /// [`available`](super::available) where it runs.
+impl<T: TileFormat> TileProduct<T> {
+    /// Packs weights `(filters, kernel rows, kernel columns, channels)`, row-major. Returns the product, and the scale
+    /// of each filter, zero behind the last one to the end of its panel.
     ///
     /// Panics when the number of weights is wrong.
-    pub fn new(weight: &[f32], bias: &[f32], shape: ConvShape) -> Self {
-        let (filters, window) = (bias.len(), shape.kernel[0] * shape.kernel[1] * shape.channels);
+    pub(crate) fn new(weight: &[f32], filters: usize, shape: ConvShape) -> (Self, Aligned) {
+        let window = shape.kernel[0] * shape.kernel[1] * shape.channels;
         assert!(window > 0 && weight.len() == filters * window, "weights are (filters, rows, columns, channels)");
         let (steps, padded) = (window.div_ceil(T::VALUES_PER_ROW), filters.next_multiple_of(PANEL));
         let (value_bytes, step_bytes) = (ROW_BYTES / T::VALUES_PER_ROW, T::SLICES * 2 * TILE_BYTES);
         let mut weights = Aligned::zeros(padded / PANEL * steps * step_bytes / size_of::<f32>());
-        let (mut padded_bias, mut scales) = (Aligned::zeros(padded), Aligned::zeros(padded));
-        padded_bias[..filters].copy_from_slice(bias);
+        let mut scales = Aligned::zeros(padded);
         for (f, filter) in weight.chunks_exact(window).enumerate() {
             let panel = &mut weights.as_bytes_mut()[f / PANEL * steps * step_bytes..][..steps * step_bytes];
             scales[f] = T::pack_filter(filter, |i, slice, bytes| {
@@ -101,7 +111,11 @@ impl<T: TileFormat> AmxConv<T> {
                 panel[at..at + value_bytes].copy_from_slice(bytes);
             });
         }
-        Self { filters, shape, weights, bias: padded_bias, scales, format: std::marker::PhantomData }
+        (Self { filters, shape, weights, format: std::marker::PhantomData }, scales)
+    }
+
+    pub(crate) fn filters(&self) -> usize {
+        self.filters
     }
 
     /// Returns the number of rows of the kernel, and of values in each.
@@ -159,28 +173,30 @@ impl<T: TileFormat> AmxConv<T> {
         }
     }
 
-    /// Returns the floats of scratch that [`AmxConv::run`] needs for `threads`.
-    pub fn scratch_len(&self, threads: usize) -> usize {
+    /// Returns the floats of scratch that [`TileProduct::run`] needs for `threads`.
+    pub(crate) fn scratch_len(&self, threads: usize) -> usize {
         // one cache line more, so that the scratch can begin at one
         threads * self.thread_scratch().total() + ROW_BYTES / size_of::<f32>()
     }
 
-    /// Computes the same as [`DirectConv::run`](crate::matmul::DirectConv::run), for whole pictures of `map` (height,
-    /// width) positions each. The contents of `scratch` do not matter.
+    /// Computes the sums for whole pictures of `map` (height, width) positions each, by `threads` threads of the pool
+    /// that it is called on; `epilogue` makes outputs of them. `lens` has the lengths of the slices that it reads and
+    /// writes. The contents of `scratch` do not matter.
     ///
     /// Panics when AMX is not available, when a window, an output or a residual lies outside its slice, when the
-    /// scratch is shorter than [`AmxConv::scratch_len`], when the positions are not whole pictures, when the windows
-    /// are not where the shape says, or when outputs overlap that several threads would write.
-    #[allow(clippy::too_many_arguments)]
-    pub fn run(
+    /// scratch is shorter than [`TileProduct::scratch_len`], when the positions are not whole pictures, when the
+    /// windows are not where the shape says, or when outputs overlap that several threads would write.
+    ///
+    /// # Safety
+    /// The epilogue accesses the outputs and residuals of `offsets` alone, in slices of the lengths `lens`, the outputs
+    /// borrowed mutably; each position and filter is written by its own outputs.
+    pub(crate) unsafe fn run(
         &self,
         threads: usize,
-        offsets: &GemmOffsets,
-        map: [usize; 2],
+        (offsets, map): (&GemmOffsets, [usize; 2]),
         input: &[T::Value],
-        residual: &[T::Value],
-        activation: Option<Activation>,
-        output: &mut [T::Value],
+        lens: SliceLens,
+        epilogue: &impl Epilogue,
         scratch: &mut [f32],
     ) {
         if offsets.output_starts.is_empty() {
@@ -188,29 +204,16 @@ impl<T: TileFormat> AmxConv<T> {
         }
         assert!(super::available(), "this CPU has no AMX");
         let [rows, depth] = self.window_rows();
-        let lens = SliceLens { input: input.len(), residual: residual.len(), output: output.len() };
         offsets.check(threads, self.filters, (rows - 1) * offsets.row_stride + depth, lens);
         assert!(scratch.len() >= self.scratch_len(threads), "the scratch is too short");
         let windows = InputWindows::of(self, offsets, map, input);
         let aligned = scratch.as_ptr().align_offset(ROW_BYTES);
-        let output = output.as_mut_ptr();
-        let (residual_starts, residual) = offsets.residual.source(residual, offsets.output_starts, output);
-        let args = RunArgs {
-            conv: self,
-            windows,
-            output_starts: offsets.output_starts,
-            residual_starts,
-            residual,
-            output,
-            scratch: scratch[aligned..].as_mut_ptr(),
-            clamp: clamp_bounds(activation),
-            function: activation.filter(|activation| activation.limits().is_none()),
-        };
+        let args = RunArgs { product: self, windows, epilogue, scratch: scratch[aligned..].as_mut_ptr() };
         parallel::run_parts(threads, &args, |args, i| {
             let range = args.windows.range(i, threads, self.filters);
             // SAFETY: AMX and its vectors are available, and every window, output and residual lies within its slice,
-            // as asserted; output and scratch are borrowed mutably, the ranges of the threads are disjoint, and each
-            // thread has a part of the scratch of its own.
+            // as asserted; the scratch is borrowed mutably, the ranges of the threads are disjoint, and each thread
+            // has a part of the scratch of its own.
             unsafe { compute_range(args, range, args.scratch.add(i * self.thread_scratch().total())) }
         });
     }
@@ -218,39 +221,32 @@ impl<T: TileFormat> AmxConv<T> {
 
 /// The arguments of a run, which its threads share. [`GemmOffsets::check`] has accepted the offsets for the slices
 /// behind the pointers.
-struct RunArgs<'a, T: TileFormat> {
-    conv: &'a AmxConv<T>,
+struct RunArgs<'a, T: TileFormat, E> {
+    product: &'a TileProduct<T>,
     windows: InputWindows<'a, T>,
-    output_starts: &'a [u32],
-    /// Where the residual of each position begins, in `residual`, which may be the output.
-    residual_starts: Option<&'a [u32]>,
-    residual: *const T::Value,
-    output: *mut T::Value,
+    epilogue: &'a E,
     scratch: *mut f32,
-    clamp: [f32; 2],
-    /// The activation; none where it only clamps.
-    function: Option<Activation>,
 }
 
-// SAFETY: each thread writes the outputs of its own range and its own part of the scratch alone, and a residual in
-// place is read by the thread that overwrites it; the rest is only read.
-unsafe impl<T: TileFormat> Sync for RunArgs<'_, T> {}
+// SAFETY: each thread writes its own part of the scratch alone; the rest is only read, or may be shared as `Epilogue`
+// demands.
+unsafe impl<T: TileFormat, E: Epilogue> Sync for RunArgs<'_, T, E> {}
 
 /// Computes block after block of positions; in a block, panel after panel of filters; in a panel, two groups of
 /// positions at a time.
 ///
 /// # Safety
 /// AMX is available; the offsets of `args` were accepted by [`GemmOffsets::check`]; no other thread accesses the
-/// outputs of the range; `scratch` points to [`AmxConv::thread_scratch`] floats from a cache line on, which nobody else
-/// uses.
+/// outputs of the range; `scratch` points to [`TileProduct::thread_scratch`] floats from a cache line on, which nobody
+/// else uses.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512bf16")]
-unsafe fn compute_range<T: TileFormat>(
-    args: &RunArgs<T>,
+unsafe fn compute_range<T: TileFormat, E: Epilogue>(
+    args: &RunArgs<T, E>,
     GemmRange { positions, filters }: GemmRange,
     scratch: *mut f32,
 ) {
-    let conv = args.conv;
-    let lens = conv.thread_scratch();
+    let RunArgs { product, windows, epilogue, .. } = args;
+    let lens = product.thread_scratch();
     // SAFETY: by this function's contract: the scratch holds sums, a window and the packed groups of a block; each
     // group comes from the range; the tiles are configured before they are used.
     unsafe {
@@ -259,47 +255,25 @@ unsafe fn compute_range<T: TileFormat>(
         let mut at = positions.start;
         while at < positions.end {
             let (mut groups, mut n) = ([WindowGroup::NONE; MOST_GROUPS], 0);
-            while at < positions.end && n < conv.block_groups() {
-                let to = packed.add(n * conv.group_bytes());
-                groups[n] = args.windows.group(&mut at, positions.end, window.cast(), to);
+            while at < positions.end && n < product.block_groups() {
+                let to = packed.add(n * product.group_bytes());
+                groups[n] = windows.group(&mut at, positions.end, window.cast(), to);
                 n += 1;
             }
             for first in filters.clone().step_by(PANEL) {
                 for pair in groups[..n].chunks(2) {
-                    pair.iter().for_each(|group| prefetch_group(args, group, first));
+                    let positions = pair.iter().flat_map(WindowGroup::positions);
+                    positions.for_each(|position| epilogue.prefetch(position, first));
                     // A group without a second one is multiplied twice and written once.
-                    multiply(conv, first, [&pair[0], &pair[pair.len() - 1]], scratch);
-                    epilogue(args, &pair[0], first, scratch);
+                    multiply(product, first, [&pair[0], &pair[pair.len() - 1]], scratch);
+                    epilogue.write(&pair[0], first, scratch);
                     if let [_, group] = pair {
-                        epilogue(args, group, first, scratch.add(SUMS / 2));
-                    }
-                    if let Some(function) = args.function {
-                        let n = PANEL.min(conv.filters - first);
-                        for group in pair {
-                            T::activate(function, args.output.add(first), &args.output_starts[group.positions()], n);
-                        }
+                        epilogue.write(group, first, scratch.add(SUMS / 2));
                     }
                 }
             }
         }
         release_tiles();
-    }
-}
-
-/// Prefetches the lines of the outputs and residuals of a group, from filter `first` on.
-#[inline(always)]
-fn prefetch_group<T: TileFormat>(args: &RunArgs<T>, group: &WindowGroup, first: usize) {
-    let prefetch = |at: *const T::Value| {
-        for line in 0..PANEL * size_of::<T::Value>() / ROW_BYTES {
-            // SAFETY: a prefetch accesses no memory, and SSE is part of x86-64.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(line * ROW_BYTES)) };
-        }
-    };
-    for position in group.positions() {
-        prefetch(args.output.wrapping_add(args.output_starts[position] as usize + first));
-        if let Some(starts) = args.residual_starts {
-            prefetch(args.residual.wrapping_add(starts[position] as usize + first));
-        }
     }
 }
 
@@ -309,15 +283,15 @@ fn prefetch_group<T: TileFormat>(args: &RunArgs<T>, group: &WindowGroup, first: 
 /// The tiles of the thread are configured; the windows of both groups can be read, 16 of each; `sums` points to
 /// [`SUMS`] writable floats for each order.
 #[inline(always)]
-unsafe fn multiply<T: TileFormat>(conv: &AmxConv<T>, first: usize, [a, b]: [&WindowGroup; 2], sums: *mut f32) {
-    let WindowSteps { runs, steps } = conv.window_steps();
+unsafe fn multiply<T: TileFormat>(product: &TileProduct<T>, first: usize, [a, b]: [&WindowGroup; 2], sums: *mut f32) {
+    let WindowSteps { runs, steps } = product.window_steps();
     let run_bytes = steps * T::SLICES * 2 * TILE_BYTES;
     for order in 0..T::ORDERS {
         // SAFETY: by this function's contract; a panel has `runs` · `run_bytes` bytes of weights; four tiles of sums
         // are 4,096 bytes, `SUMS` floats.
         unsafe {
             asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
-            let panel = conv.weights.as_ptr().cast::<u8>().add(first / PANEL * runs * run_bytes);
+            let panel = product.weights.as_ptr().cast::<u8>().add(first / PANEL * runs * run_bytes);
             for y in 0..runs {
                 let inputs = [a.start.add(y * a.run_stride), b.start.add(y * b.run_stride)];
                 T::multiply(order, inputs, [a.row_stride, b.row_stride], panel.add(y * run_bytes), steps);
@@ -329,46 +303,6 @@ unsafe fn multiply<T: TileFormat>(conv: &AmxConv<T>, first: usize, [a, b]: [&Win
                 "tilestored [{to} + {line}*1 + 3072], tmm3",
                 to = in(reg) sums.add(order * SUMS), line = in(reg) ROW_BYTES, options(nostack),
             );
-        }
-    }
-}
-
-/// The epilogue: scales the sums of a group, two tiles one behind the other, adds bias and residual, clamps them and
-/// writes them.
-///
-/// # Safety
-/// The CPU has the vectors of AMX's [`available`](super::available); the outputs and the residuals of the group's
-/// positions can be accessed, from filter `first` on up to the end of its panel or the last one, and nobody else
-/// accesses the outputs; `sums` points to the sums of every order.
-#[inline(always)]
-unsafe fn epilogue<T: TileFormat>(args: &RunArgs<T>, group: &WindowGroup, first: usize, sums: *const f32) {
-    let RunArgs { conv, output_starts, residual_starts, residual, output, clamp, .. } = *args;
-    let n = PANEL.min(conv.filters - first);
-    // SAFETY: by this function's contract: `n` values can be accessed from each output and residual on; biases and
-    // scales have whole panels and begin at cache lines; `row` is one of the 16 rows of a tile.
-    unsafe {
-        let (low, high) = (_mm512_set1_ps(clamp[0]), _mm512_set1_ps(clamp[1]));
-        let (bias, scales) = (conv.bias.as_ptr().add(first), conv.scales.as_ptr().add(first));
-        let bias = [_mm512_load_ps(bias), _mm512_load_ps(bias.add(TILE_ROWS))];
-        let scales = [_mm512_load_ps(scales), _mm512_load_ps(scales.add(TILE_ROWS))];
-        let (mut rows, mut position) = (group.rows, group.first);
-        while rows != 0 {
-            let row = rows.trailing_zeros() as usize;
-            let from = sums.add(row * TILE_ROWS);
-            let mut v = [
-                T::dequantize(from, SUMS, group.scales[row], scales[0], bias[0]),
-                T::dequantize(from.add(TILE_ROWS * TILE_ROWS), SUMS, group.scales[row], scales[1], bias[1]),
-            ];
-            if let Some(starts) = residual_starts {
-                let more = T::load(residual.add(*starts.get_unchecked(position) as usize + first), n);
-                v = [_mm512_add_ps(v[0], more[0]), _mm512_add_ps(v[1], more[1])];
-            }
-            // The sum is the second argument, so that NaN stays NaN.
-            v = [_mm512_max_ps(low, v[0]), _mm512_max_ps(low, v[1])];
-            v = [_mm512_min_ps(high, v[0]), _mm512_min_ps(high, v[1])];
-            T::store(output.add(*output_starts.get_unchecked(position) as usize + first), n, v);
-            rows &= rows - 1;
-            position += 1;
         }
     }
 }

@@ -4,9 +4,11 @@
 //!
 //! [`AmxConv`] is the direct convolution of [`matmul`](crate::matmul) over such tiles. A [`TileFormat`] says how maps
 //! become tiles: [`Bf16Pairs`] are maps of bf16; [`Int8Slices`] are maps of f32, each value of which becomes three
-//! slices of 8 bits. The sum of a position and a filter runs in one fixed order, so its bits do not depend on the
-//! positions around it.
+//! slices of 8 bits; the bytes of [`int8`](crate::int8) are multiplied as they are. The sum of a position and a filter
+//! runs in one fixed order, so its bits do not depend on the positions around it.
 
+mod bytes;
+mod conv;
 mod format;
 mod gemm;
 mod pairs;
@@ -14,8 +16,11 @@ mod slices;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use format::TileFormat;
-pub use gemm::{AmxConv, ConvShape};
+pub(crate) use bytes::Bytes;
+pub use conv::AmxConv;
+pub use format::{FloatFormat, TileFormat};
+pub use gemm::ConvShape;
+pub(crate) use gemm::{Epilogue, PANEL, TileProduct, WindowGroup};
 pub use pairs::Bf16Pairs;
 pub use slices::Int8Slices;
 
@@ -23,9 +28,9 @@ use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
 
 /// Rows of a tile: 16 positions, or 16 groups of four bytes of the weights; and the filters of a tile.
-const TILE_ROWS: usize = 16;
+pub(crate) const TILE_ROWS: usize = 16;
 /// Bytes of a row of a tile, a cache line.
-const ROW_BYTES: usize = 64;
+pub(crate) const ROW_BYTES: usize = 64;
 /// Bytes of a tile.
 const TILE_BYTES: usize = TILE_ROWS * ROW_BYTES;
 

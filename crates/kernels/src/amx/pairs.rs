@@ -1,13 +1,11 @@
 //! Maps of bf16. `TDPBF16PS` sums the products of the values at even places of a tile row, sums those at odd places,
 //! adds both sums, and adds that to the sum in the tile; each addition is rounded once.
 
-use std::arch::asm;
 use std::arch::x86_64::*;
 
 use half::bf16;
 
-use super::format::{TileFormat, first_of_32};
-use super::{ROW_BYTES, TILE_BYTES};
+use super::format::{FloatFormat, TileFormat, first_of_32, multiply_two_by_two};
 use crate::Activation;
 use crate::activation::Function;
 use crate::bf16::Bf16Isa;
@@ -50,42 +48,18 @@ impl TileFormat for Bf16Pairs {
 
     #[inline(always)]
     unsafe fn pack_rows(from: *const bf16, n: usize, _: f32, to: *mut u8) {
-        for i in (0..n).step_by(Self::VALUES_PER_ROW) {
-            // SAFETY: the trait demands the instructions, `n` readable values, all that the mask lets read, and whole
-            // tile rows to write.
-            unsafe {
-                let row = _mm512_maskz_loadu_epi16(first_of_32(n - i), from.add(i).cast());
-                _mm512_storeu_si512(to.add(i / Self::VALUES_PER_ROW * ROW_BYTES).cast(), row);
-            }
-        }
+        // SAFETY: the trait demands the same, and whole tile rows to write.
+        unsafe { Self::copy(from, n, to.cast()) }
     }
 
     #[inline(always)]
     unsafe fn multiply(_: usize, inputs: [*const u8; 2], strides: [usize; 2], weights: *const u8, steps: usize) {
-        let ([mut a, mut b], mut weights) = (inputs, weights);
-        for _ in 0..steps {
-            // SAFETY: the trait demands configured tiles and `steps` steps of tile rows and of weights, two tiles each;
-            // the instructions read those and change tile registers alone.
-            unsafe {
-                asm!(
-                    "tileloadd tmm6, [{w} + {line}*1]",
-                    "tileloadd tmm4, [{a} + {stride_a}*1]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tileloadd tmm7, [{w} + {line}*1 + 1024]",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{b} + {stride_b}*1]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    w = in(reg) weights, line = in(reg) ROW_BYTES,
-                    a = in(reg) a, stride_a = in(reg) strides[0], b = in(reg) b, stride_b = in(reg) strides[1],
-                    options(nostack, readonly),
-                );
-            }
-            (a, b) = (a.wrapping_add(ROW_BYTES), b.wrapping_add(ROW_BYTES));
-            weights = weights.wrapping_add(2 * TILE_BYTES);
-        }
+        // SAFETY: the contract of this function is that of the macro.
+        unsafe { multiply_two_by_two!("tdpbf16ps", inputs, strides, weights, steps) }
     }
+}
 
+impl FloatFormat for Bf16Pairs {
     #[inline(always)]
     unsafe fn dequantize(sums: *const f32, _: usize, _: f32, _: __m512, bias: __m512) -> __m512 {
         // SAFETY: the trait demands the instructions and 16 readable sums, aligned.
@@ -112,7 +86,7 @@ impl TileFormat for Bf16Pairs {
     }
 
     unsafe fn activate(activation: Activation, to: *mut bf16, starts: &[u32], n: usize) {
-        // SAFETY: the contract of `TileFormat::activate` is that of `Function::apply`.
+        // SAFETY: the contract of `FloatFormat::activate` is that of `Function::apply`.
         unsafe { Function { isa: Bf16Isa::Amx, activation }.apply(to, starts, n) }
     }
 }

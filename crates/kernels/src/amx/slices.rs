@@ -15,7 +15,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::format::{TileFormat, first_of_32};
+use super::format::{FloatFormat, TileFormat, first_of_32};
 use super::{ROW_BYTES, TILE_BYTES, TILE_ROWS};
 use crate::Activation;
 use crate::activation::Function;
@@ -239,7 +239,9 @@ impl TileFormat for Int8Slices {
             }
         }
     }
+}
 
+impl FloatFormat for Int8Slices {
     /// The sums of an order count multiples of 2⁸ times those of the next.
     #[inline(always)]
     unsafe fn dequantize(
@@ -284,7 +286,7 @@ impl TileFormat for Int8Slices {
     }
 
     unsafe fn activate(activation: Activation, to: *mut f32, starts: &[u32], n: usize) {
-        // SAFETY: the contract of `TileFormat::activate` is that of `Function::apply`.
+        // SAFETY: the contract of `FloatFormat::activate` is that of `Function::apply`.
         unsafe { Function { isa: Isa::Avx512, activation }.apply(to, starts, n) }
     }
 }

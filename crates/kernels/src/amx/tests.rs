@@ -3,7 +3,7 @@
 use half::bf16;
 use proptest::prelude::*;
 
-use super::format::TileFormat;
+use super::format::{FloatFormat, TileFormat};
 use super::slices::slices;
 use super::{AmxConv, Bf16Pairs, ConvShape, Int8Slices, available};
 use crate::Activation;
@@ -21,7 +21,7 @@ fn dot_32(sum: f32, x: &[bf16], w: &[bf16]) -> f32 {
 }
 
 /// A format with the definition of its sums.
-pub(crate) trait Defined: TileFormat<Value: Into<f32> + std::fmt::Debug + PartialEq> {
+pub(crate) trait Defined: FloatFormat<Value: Into<f32> + std::fmt::Debug + PartialEq> {
     fn value(v: f32) -> Self::Value;
     /// Returns the sum of a window and a filter, plus the bias.
     fn sum(x: &[Self::Value], w: &[f32], bias: f32) -> f32;
@@ -157,8 +157,8 @@ impl Case {
                 let more: f32 = residual[out].into();
                 // the windows of a strip have a common scale, so the definition of one window does not give the same
                 // bits
-                let found = if conv.has_strips() { alone[out].into() } else { limit(expected) };
-                if conv.has_strips() {
+                let found = if conv.product.has_strips() { alone[out].into() } else { limit(expected) };
+                if conv.product.has_strips() {
                     let cut = self.activation.is_some() && found == 0.0;
                     assert!(
                         cut || sum[out] == T::value(limit(found + more)),

@@ -7,6 +7,7 @@
 //!
 //! | unit                       | instruction |
 //! |----------------------------|-------------|
+//! | [`Int8Isa::Amx`]           | `TDPBUSD` over tiles; layers without a matrix product as AVX512-VNNI |
 //! | [`Int8Isa::Avx512Vnni`]    | `VPDPBUSD` over 512 bits |
 //! | [`Int8Isa::AvxVnni`]       | `VPDPBUSD` over 256 bits |
 //! | [`Int8Isa::Avx2`]          | `VPMADDWD` over widened values; `VPMADDUBSW` would saturate |
@@ -31,11 +32,16 @@ use self::simd::{Int8Kernel, Int8Simd, PortableBytes};
 #[cfg(target_arch = "x86_64")]
 use self::x86::{Avx2Bytes, Avx512VnniBytes, AvxVnniBytes};
 use super::simd::{Isa, Portable, Simd};
+#[cfg(target_arch = "x86_64")]
+use crate::amx;
 use crate::{Activation, clamp_bounds};
 
 /// The instructions that multiply bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Int8Isa {
+    /// AMX, and AVX512-VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// AVX512-VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
@@ -60,6 +66,8 @@ impl Int8Isa {
     pub fn available() -> Vec<Self> {
         let all = [
             #[cfg(target_arch = "x86_64")]
+            Int8Isa::Amx,
+            #[cfg(target_arch = "x86_64")]
             Int8Isa::Avx512Vnni,
             #[cfg(target_arch = "x86_64")]
             Int8Isa::AvxVnni,
@@ -83,7 +91,7 @@ impl Int8Isa {
     pub fn is_native(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Int8Isa::Avx512Vnni | Int8Isa::AvxVnni => true,
+            Int8Isa::Amx | Int8Isa::Avx512Vnni | Int8Isa::AvxVnni => true,
             #[cfg(target_arch = "aarch64")]
             Int8Isa::NeonDot => true,
             _ => false,
@@ -94,7 +102,7 @@ impl Int8Isa {
     pub fn isa(self) -> Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Int8Isa::Avx512Vnni => Isa::Avx512,
+            Int8Isa::Amx | Int8Isa::Avx512Vnni => Isa::Avx512,
             #[cfg(target_arch = "x86_64")]
             Int8Isa::AvxVnni | Int8Isa::Avx2 => Isa::Avx2,
             #[cfg(target_arch = "aarch64")]
@@ -106,6 +114,8 @@ impl Int8Isa {
     /// Returns the vendor's name.
     pub fn name(self) -> &'static str {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Int8Isa::Amx => "AMX and AVX512-VNNI",
             #[cfg(target_arch = "x86_64")]
             Int8Isa::Avx512Vnni => "AVX512-VNNI",
             #[cfg(target_arch = "x86_64")]
@@ -123,7 +133,7 @@ impl Int8Isa {
         }
         match self {
             #[cfg(target_arch = "x86_64")]
-            Int8Isa::Avx512Vnni => of::<Avx512VnniBytes>(),
+            Int8Isa::Amx | Int8Isa::Avx512Vnni => of::<Avx512VnniBytes>(),
             #[cfg(target_arch = "x86_64")]
             Int8Isa::AvxVnni => of::<AvxVnniBytes>(),
             #[cfg(target_arch = "x86_64")]
@@ -144,6 +154,8 @@ impl Int8Isa {
 
     fn is_available(self) -> bool {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Int8Isa::Amx => amx::available() && x86::has_avx512_vnni(),
             #[cfg(target_arch = "x86_64")]
             Int8Isa::Avx512Vnni => x86::has_avx512_vnni(),
             #[cfg(target_arch = "x86_64")]
@@ -169,7 +181,7 @@ impl Int8Isa {
         unsafe {
             match self {
                 #[cfg(target_arch = "x86_64")]
-                Int8Isa::Avx512Vnni => x86::run_avx512_vnni(kernel),
+                Int8Isa::Amx | Int8Isa::Avx512Vnni => x86::run_avx512_vnni(kernel),
                 #[cfg(target_arch = "x86_64")]
                 Int8Isa::AvxVnni => x86::run_avx_vnni(kernel),
                 #[cfg(target_arch = "x86_64")]

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use super::super::format::TileFormat;
 use super::super::{ROW_BYTES, TILE_ROWS};
-use super::{AmxConv, PANEL, WindowSteps};
+use super::{PANEL, TileProduct, WindowSteps};
 use crate::matmul::GemmOffsets;
 use crate::parallel::{self, GemmRange};
 
 /// The windows of up to 16 positions, in order: the rows of a tile.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct WindowGroup {
+pub(crate) struct WindowGroup {
     /// The first byte of the first window.
     pub start: *const u8,
     /// Bytes from one row of a tile to the next.
@@ -30,14 +30,14 @@ impl WindowGroup {
     pub(super) const NONE: Self =
         Self { start: std::ptr::null(), row_stride: 0, run_stride: 0, first: 0, rows: 0, scales: [1.0; TILE_ROWS] };
 
-    pub(super) fn positions(&self) -> Range<usize> {
+    pub(crate) fn positions(&self) -> Range<usize> {
         self.first..self.first + self.rows.count_ones() as usize
     }
 }
 
 /// The windows of a run. [`GemmOffsets::check`] has accepted the offsets for the input.
 pub(super) struct InputWindows<'a, T: TileFormat> {
-    conv: &'a AmxConv<T>,
+    product: &'a TileProduct<T>,
     offsets: &'a GemmOffsets<'a>,
     input: &'a [T::Value],
     /// How pictures are divided into strips, for a convolution that packs strips.
@@ -86,7 +86,7 @@ impl<'a, T: TileFormat> InputWindows<'a, T> {
     /// Panics when the positions are not whole pictures of `map`, or, for strips, when the positions of a row are not
     /// as far apart as the shape says.
     pub(super) fn of(
-        conv: &'a AmxConv<T>,
+        product: &'a TileProduct<T>,
         offsets: &'a GemmOffsets<'a>,
         map: [usize; 2],
         input: &'a [T::Value],
@@ -94,15 +94,15 @@ impl<'a, T: TileFormat> InputWindows<'a, T> {
         let picture = map[0] * map[1];
         let is_whole = picture > 0 && offsets.window_starts.len().is_multiple_of(picture);
         assert!(is_whole, "the positions are not whole pictures");
-        let strips = conv.has_strips().then(|| StripGrid::of(map, Self::rows_apart(conv, offsets, map)));
-        Self { conv, offsets, input, strips }
+        let strips = product.has_strips().then(|| StripGrid::of(map, Self::rows_apart(product, offsets, map)));
+        Self { product, offsets, input, strips }
     }
 
     /// Returns the distance from a window to the one below it, in units of the distance from a window to the one beside
     /// it. None where it differs between rows, or is no whole number of these units or of rows of the input. Panics
     /// when the windows of a row are not one stride apart.
-    fn rows_apart(conv: &AmxConv<T>, offsets: &GemmOffsets, [height, width]: [usize; 2]) -> Option<usize> {
-        let (starts, step) = (offsets.window_starts, conv.shape.stride * conv.shape.channels);
+    fn rows_apart(product: &TileProduct<T>, offsets: &GemmOffsets, [height, width]: [usize; 2]) -> Option<usize> {
+        let (starts, step) = (offsets.window_starts, product.shape.stride * product.shape.channels);
         let in_row = |row: &[u32]| row.windows(2).all(|pair| pair[0] as usize + step == pair[1] as usize);
         assert!(starts.chunks_exact(width).all(in_row), "the windows of a row are not one stride apart");
         let first = if height > 1 { (starts[width] as usize).checked_sub(starts[0] as usize) } else { None };
@@ -155,7 +155,7 @@ impl<'a, T: TileFormat> InputWindows<'a, T> {
     /// Returns the windows from position `first` on, before `end`, to be read in place; none where few of them are
     /// equally far apart or their rows do not fill tile rows.
     fn in_place(&self, first: usize, end: usize) -> Option<WindowGroup> {
-        let [kernel_rows, depth] = self.conv.window_rows();
+        let [kernel_rows, depth] = self.product.window_rows();
         let (&base, rest) = self.offsets.window_starts[first..end].split_first()?;
         let step = rest.first()?.checked_sub(base).filter(|&step| step > 0)?;
         let last_window = base as usize + (TILE_ROWS - 1) * step as usize;
@@ -186,9 +186,9 @@ impl<'a, T: TileFormat> InputWindows<'a, T> {
     /// The same as for [`Self::group`].
     #[inline(always)]
     unsafe fn pack_windows(&self, first: usize, end: usize, window: *mut T::Value, to: *mut u8) -> WindowGroup {
-        let [kernel_rows, depth] = self.conv.window_rows();
-        let WindowSteps { runs, steps } = self.conv.window_steps();
-        let (run_stride, row_stride) = (steps * T::SLICES * ROW_BYTES, self.conv.window_stride());
+        let [kernel_rows, depth] = self.product.window_rows();
+        let WindowSteps { runs, steps } = self.product.window_steps();
+        let (run_stride, row_stride) = (steps * T::SLICES * ROW_BYTES, self.product.window_stride());
         let n = TILE_ROWS.min(end - first);
         let rows = ((1u32 << n) - 1) as u16;
         let mut group = WindowGroup { start: to, row_stride, run_stride, first, rows, ..WindowGroup::NONE };
@@ -219,10 +219,10 @@ impl<'a, T: TileFormat> InputWindows<'a, T> {
     /// The same as for [`Self::group`].
     #[inline(always)]
     unsafe fn pack_strip(&self, strips: &StripGrid, index: usize, to: *mut u8) -> WindowGroup {
-        let ([height, width], [kernel_rows, depth]) = (strips.map, self.conv.window_rows());
+        let ([height, width], [kernel_rows, depth]) = (strips.map, self.product.window_rows());
         let [rows, columns] = strips.strip(index % strips.count());
         let first = index / strips.count() * height * width + rows.start * width + columns.start;
-        let step = self.conv.shape.stride * self.conv.shape.channels;
+        let step = self.product.shape.stride * self.product.shape.channels;
         let (starts, map_row) = (self.offsets.window_starts, self.offsets.row_stride);
         // The packed rows of the input are contiguous; the last row ends with the last window.
         let last_values = (columns.len() - 1) * step + depth;

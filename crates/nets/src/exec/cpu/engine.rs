@@ -112,7 +112,7 @@ impl Engine {
     pub fn has_tiles(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Engine::Digits | Engine::Bf16(Bf16Isa::Amx) => true,
+            Engine::Digits | Engine::Bf16(Bf16Isa::Amx) | Engine::Int8(Int8Isa::Amx) => true,
             _ => false,
         }
     }

@@ -177,6 +177,7 @@ impl Network {
                     .unwrap_or(0)
             }
             Op::Product { packed, .. } => packed.most(|packed| packed.scratch_len(threads)),
+            Op::Int8 { packed, .. } => packed.scratch_len(threads),
             Op::Attention { packed, .. } => packed.scratch_len(threads),
             _ => 0,
         });

@@ -135,7 +135,7 @@ impl Network {
                             (Int8Output::Floats(&mut scratch.wide[2], *activation), added)
                         }
                     };
-                    packed.run(threads, &places, bytes(0, first).1, added, target);
+                    packed.run(threads, &places, bytes(0, first).1, added, target, &mut scratch.tiles);
                 }
             }
             Op::Int8Depthwise { packed, places, to_bytes, activation } => {
