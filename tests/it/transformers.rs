@@ -87,7 +87,10 @@ fn what_is_no_number_stays_none_up_to_the_features() {
 #[test]
 fn dense_layers_of_tokens_are_computed_over_bytes() {
     let workspace = Workspace::with_fruits(2, 1);
-    for model in ["vit_tiny_patch16_224", "vit_base_patch16_siglip_224", "swin_t", "resnet50_clip"] {
+    let tokens = ["vit_tiny_patch16_224", "vit_base_patch16_siglip_224", "swin_t"].map(|model| (model, 0.034));
+    // The convolutions of CLIP's ResNet have random weights and a calibration of few pictures: the last digits of the
+    // f32 kernels that calibrate move the error between 0.08 and 0.13 (measured with AMX, AVX-512 and AVX2).
+    for (model, bound) in tokens.into_iter().chain([("resnet50_clip", 0.2)]) {
         let family = FAMILIES.iter().find(|family| family.model == model).expect("listed");
         // in random weights the class token is zero, of which a norm makes noise after rounding
         let mut weights = "random".to_string();
@@ -106,6 +109,6 @@ fn dense_layers_of_tokens_are_computed_over_bytes() {
         let (exact, near) = (features("f32", "f32"), features("int8", "int8"));
         let error = distance(&near, &exact);
         println!("{model}: {error:e}");
-        assert!(error > 1e-3 && error < 0.12, "{model}: {error:e}");
+        assert!(error > 1e-3 && error < bound, "{model}: {error:e}");
     }
 }

@@ -3,6 +3,12 @@
 use super::super::simd::{PREFETCH_EVERY, Simd, WeightsAhead, by_rows, prefetch_weights};
 use std::ops::Range;
 
+/// The most products of a chain, which the registers sum one after the other; a longer sum is the sum of its chains.
+/// The rounding of a chain grows with the root of its length, and the transform of the sums enlarges it up to
+/// twentyfold. Of 512 channels in tiles of 6 the error is 8e-6 of the norm in one chain and 4e-6 in chains of 128,
+/// which take a hundredth of the time more.
+const CHAIN: usize = 128;
+
 /// Tiles that go through the three phases together, and how their transforms lie in the scratch, in elements.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TileBlock {
@@ -20,7 +26,7 @@ pub(super) struct TileBlock {
 }
 
 /// Computes, at one point of the transform, sums(tile, filter) = Σ over c of input(tile, c) · weight(c, filter) for a
-/// range of tiles, in the order of the channels.
+/// range of tiles, in chains of [`CHAIN`] channels in their order.
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`; `weights` points to the panels of a point, `input` and `sums` to the tiles
@@ -83,8 +89,8 @@ unsafe fn multiply_group<S: Simd>(group: &TileGroup, n: usize, has_two: bool) {
     unsafe { by_rows!(n, has_two, micro_kernel::<S>(group)) }
 }
 
-/// The micro-kernel: `M` tiles × `N` vectors of filters, with all sums in registers. It has plain loops and no
-/// closures, as in [`matmul`](crate::matmul).
+/// The micro-kernel: `M` tiles × `N` vectors of filters, with all sums of a chain in registers. It has plain loops and
+/// no closures, as in [`matmul`](crate::matmul).
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`; the group has `M` tiles of `depth` readable inputs and two writable vectors
@@ -95,37 +101,42 @@ unsafe fn micro_kernel<S: Simd, const M: usize, const N: usize>(group: &TileGrou
     // SAFETY: by this function's contract; `i` is below `M` and `k` below `depth`.
     unsafe {
         let zero = S::splat(0.0);
-        let mut sums = [[zero; N]; M];
         let mut weights = group.weights;
-        let mut inputs = [group.input; M];
-        for i in 0..M {
-            inputs[i] = group.input.add(i * group.input_tile_stride);
-        }
-        let taken = S::dot_blocked(group.depth, &inputs, weights, &mut sums);
-        weights = weights.add(taken * 2 * S::LANES);
-        let (mut k, mut ahead) = (taken, group.ahead);
-        while k < group.depth {
-            let end = group.depth.min(k + PREFETCH_EVERY);
-            while k < end {
-                let mut w = [zero; N];
-                for j in 0..N {
-                    w[j] = S::load(weights.add(j * S::LANES));
-                }
-                prefetch_weights::<S>(weights);
-                for i in 0..M {
-                    let x = S::splat(*inputs[i].add(k));
-                    for j in 0..N {
-                        sums[i][j] = S::mul_add(x, w[j], sums[i][j]);
-                    }
-                }
-                weights = weights.add(2 * S::LANES);
-                k += 1;
+        let mut ahead = group.ahead;
+        for first in (0..group.depth).step_by(CHAIN) {
+            let depth = CHAIN.min(group.depth - first);
+            let mut sums = [[zero; N]; M];
+            let mut inputs = [group.input; M];
+            for i in 0..M {
+                inputs[i] = group.input.add(i * group.input_tile_stride + first);
             }
-            ahead.prefetch::<S>();
-        }
-        for i in 0..M {
-            for j in 0..N {
-                S::store(group.sums.add(i * group.sum_tile_stride + j * S::LANES), sums[i][j]);
+            let mut k = S::dot_blocked(depth, &inputs, weights, &mut sums);
+            weights = weights.add(k * 2 * S::LANES);
+            while k < depth {
+                let end = depth.min(k + PREFETCH_EVERY);
+                while k < end {
+                    let mut w = [zero; N];
+                    for j in 0..N {
+                        w[j] = S::load(weights.add(j * S::LANES));
+                    }
+                    prefetch_weights::<S>(weights);
+                    for i in 0..M {
+                        let x = S::splat(*inputs[i].add(k));
+                        for j in 0..N {
+                            sums[i][j] = S::mul_add(x, w[j], sums[i][j]);
+                        }
+                    }
+                    weights = weights.add(2 * S::LANES);
+                    k += 1;
+                }
+                ahead.prefetch::<S>();
+            }
+            for i in 0..M {
+                for j in 0..N {
+                    let to = group.sums.add(i * group.sum_tile_stride + j * S::LANES);
+                    let sum = if first > 0 { S::add(S::load(to), sums[i][j]) } else { sums[i][j] };
+                    S::store(to, sum);
+                }
             }
         }
     }
