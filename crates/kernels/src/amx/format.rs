@@ -16,7 +16,7 @@ pub trait TileFormat: Copy + std::fmt::Debug + Send + Sync + 'static {
     const VALUES_PER_ROW: usize;
     /// Tile rows that [`VALUES_PER_ROW`](Self::VALUES_PER_ROW) values are packed into.
     const SLICES: usize;
-    /// Partial sums of a position and a filter, which [`dequantize`](Self::dequantize) combines.
+    /// Partial sums of a position and a filter, which [`FloatFormat::dequantize`] combines.
     const ORDERS: usize;
     /// Whether a map is stored as tile rows already, so that tiles may be loaded from it.
     const IN_PLACE: bool;
