@@ -169,7 +169,7 @@ class Bench:
             "name": "peer",
             "input": {"root": str(self.options.folder)},
             "extract": extract | {"features": "pooled", "precision": self.options.precision},
-            "runtime": {"device": "cpu", "threads": self.options.threads},
+            "runtime": {"device": "cpu", "threads": self.options.threads, "kernels": self.options.kernels},
         }
         with tempfile.TemporaryDirectory() as folder:
             yaml, out = Path(folder) / "p.yaml", Path(folder) / "out"
@@ -225,6 +225,7 @@ def main():
     parser.add_argument("--models", help="separated by commas; default: those of docs/benchmarks.md")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--kernels", default="auto", help="ours: runtime.kernels")
     parser.add_argument("--batch", type=int, default=32, help="of the peers")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "peer_cpu", help="for networks")
     parser.add_argument("--json", type=Path, metavar="FILE", help="numbers, a line a network")
@@ -237,7 +238,8 @@ def main():
     cpu = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
     print(f"{cpu}: {', '.join(name for name in INSTRUCTIONS if name in known)}")
     versions = f"OpenVINO {openvino.__version__}, ONNX Runtime {onnxruntime.__version__}"
-    print(f"{len(files)} pictures, {options.threads} threads, {versions}, Python {platform.python_version()}")
+    settings = f"{options.threads} threads, kernels {options.kernels}"
+    print(f"{len(files)} pictures, {settings}, {versions}, Python {platform.python_version()}")
     models = (options.models or MODELS[options.precision]).split(",")
     sys.exit(not all([measure(model, options, files) for model in models]))
 
