@@ -57,6 +57,7 @@ pub mod metrics;
 pub mod mlp;
 pub mod neighbours;
 pub mod novelty;
+mod parallel;
 pub mod pca;
 pub mod quality;
 pub mod reduction;

@@ -3,10 +3,11 @@
 //! is in memory or on disk.
 
 use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, get_global_parallelism};
+use faer::{Accum, MatMut, MatRef};
 
 use super::{Activation, Dense, Epoch, Mlp, MlpError, OnEpoch};
 use crate::lbfgs::{Limits, minimize};
+use crate::parallel::parallelism;
 use crate::table::Rows;
 
 /// Rows that are converted to `f64` at a time.
@@ -186,7 +187,7 @@ fn row_major(values: &[f64], rows: usize, cols: usize) -> MatRef<'_, f64> {
 /// out += left right
 fn product(out: &mut [f64], (rows, cols): (usize, usize), left: MatRef<'_, f64>, right: MatRef<'_, f64>) {
     let out = MatMut::from_row_major_slice_mut(out, rows, cols);
-    matmul(out, Accum::Add, left, right, 1.0, get_global_parallelism());
+    matmul(out, Accum::Add, left, right, 1.0, parallelism());
 }
 
 impl Activation {

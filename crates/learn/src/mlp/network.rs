@@ -1,15 +1,14 @@
 //! Forward and backward pass of one batch, in candle tensors on the CPU.
 
 use candle_core::{Device, Result, Tensor};
-use candle_nn::{Linear, Module, ops};
+use candle_nn::{Module, ops};
 
-use super::step::{Each2, Slope};
+use super::step::{Each2, Slope, product};
 use super::{Activation, Dense, MlpParams};
 
-/// The layers while they are trained. Each holds its weights as (inputs, outputs) behind a transposed view, because
-/// `Linear` wants (outputs, inputs).
+/// The layers while they are trained.
 pub(super) struct Network {
-    layers: Vec<Linear>,
+    layers: Vec<Parameters>,
     activation: Activation,
     /// Strength of the L2 penalty.
     alpha: f64,
@@ -26,7 +25,8 @@ pub(super) type Factors<'a> = &'a mut dyn FnMut(usize) -> Vec<f32>;
 /// parameters, which the pass no longer needs, and returns the squared norm of the weights before the change.
 pub(super) type OnSlope<'a> = &'a mut dyn FnMut(usize, &Slope) -> Result<f64>;
 
-/// The parameters of one layer: tensors that share their storage with the network.
+/// The parameters of one layer. Clones share their storage.
+#[derive(Clone)]
 pub(super) struct Parameters {
     /// (inputs, outputs)
     pub weights: Tensor,
@@ -37,13 +37,13 @@ pub(super) struct Parameters {
 impl Network {
     /// Makes the network of layers whose shapes match.
     pub(super) fn new(layers: &[Dense], params: &MlpParams, class_weight: Option<&[f64]>) -> Result<Self> {
-        let linear = |layer: &Dense| {
+        let tensors = |layer: &Dense| {
             let weights = Tensor::from_slice(&layer.weights, (layer.inputs, layer.outputs), &Device::Cpu)?;
             let bias = Tensor::from_slice(&layer.bias, layer.outputs, &Device::Cpu)?;
-            Ok(Linear::new(weights.t()?, Some(bias)))
+            Ok(Parameters { weights, bias })
         };
         Ok(Self {
-            layers: layers.iter().map(linear).collect::<Result<_>>()?,
+            layers: layers.iter().map(tensors).collect::<Result<_>>()?,
             activation: params.activation,
             alpha: params.alpha,
             class_weight: class_weight.map(<[f64]>::to_vec),
@@ -52,22 +52,18 @@ impl Network {
     }
 
     /// Returns the parameters, from the first layer to the last; an optimizer changes them in place.
-    pub(super) fn parameters(&self) -> Result<Vec<Parameters>> {
-        let of = |layer: &Linear| {
-            let bias = layer.bias().cloned().ok_or_else(|| candle_core::Error::Msg("a layer without bias".into()))?;
-            Ok(Parameters { weights: layer.weight().t()?, bias })
-        };
-        self.layers.iter().map(of).collect()
+    pub(super) fn parameters(&self) -> Vec<Parameters> {
+        self.layers.clone()
     }
 
     /// Returns the layers as plain numbers.
     pub(super) fn to_layers(&self) -> Result<Vec<Dense>> {
-        let dense = |parameters: Parameters| {
+        let dense = |parameters: &Parameters| {
             let (inputs, outputs) = parameters.weights.dims2()?;
             let weights = parameters.weights.flatten_all()?.to_vec1()?;
             Ok(Dense { inputs, outputs, weights, bias: parameters.bias.to_vec1()? })
         };
-        self.parameters()?.into_iter().map(dense).collect()
+        self.layers.iter().map(dense).collect()
     }
 
     /// Returns the loss of a batch (n, d) with class numbers `y` (n), penalty included; `on_slope` is called with every
@@ -79,7 +75,7 @@ impl Network {
             let at = pass.inputs.len();
             let below = match pass.hidden.pop() {
                 Some(hidden) => {
-                    let below = delta.matmul(self.layers[at].weight())?; // (n, inputs)
+                    let below = product(&delta, &self.layers[at].weights.t()?)?; // (n, inputs)
                     if let Some(factors) = &hidden.factors {
                         below.inplace_op2(factors, &Each2(|d: &mut f32, factor| *d *= factor))?;
                     }
@@ -99,7 +95,7 @@ impl Network {
     fn forward(&self, x: Tensor, mut dropout: Option<Factors>) -> Result<Pass> {
         let (mut inputs, mut hidden) = (vec![x], Vec::with_capacity(self.layers.len()));
         for (at, layer) in self.layers.iter().enumerate() {
-            let sums = layer.forward(&inputs[at])?;
+            let sums = product(&inputs[at], &layer.weights)?.broadcast_add(&layer.bias)?;
             if at + 1 == self.layers.len() {
                 return Ok(Pass { inputs, hidden, sums });
             }

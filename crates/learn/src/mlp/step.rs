@@ -1,4 +1,4 @@
-//! Updates one layer: gradient, penalty and update in one pass over its weights.
+//! Updates one layer: gradient, penalty and update in one pass over its weights; and the product of two matrices.
 //!
 //! A layer of 100,352 × 100 weights is 40 MB, and so are the gradient and each running average: the memory's bandwidth
 //! limits the speed of a step, so each number is read and written once. The gradient is computed block by block, small
@@ -7,15 +7,19 @@
 
 use std::cell::{Cell, RefCell};
 
-use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, InplaceOp2, InplaceOp3, Layout, Result, Shape, Tensor, bail};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
+
+use crate::parallel::parallelism;
 
 /// Weights in a block.
 const BLOCK: usize = 1 << 15;
 /// Numbers that the loop updates together, so that the compiler vectorises it.
 const LANES: usize = 16;
+/// Products with fewer multiplications are computed by one thread.
+const SMALL: usize = 1 << 19;
 
 /// A rule that moves a parameter along its gradient; `first` and `second` are the running averages of the parameter.
 pub(super) trait Rule: Copy + Sync {
@@ -182,6 +186,49 @@ impl<R: Rule> pulp::NullaryFnOnce for Pass<'_, R> {
         rest.for_each(|((((p, slope), first), second), squared)| step(p, *slope, first, second, squared));
         squared.iter().map(|&lane| f64::from(lane)).sum()
     }
+}
+
+/// Returns the product of the matrices (m, k) and (k, n), each contiguous or the transposed view of a contiguous one.
+///
+/// `Tensor::matmul` of candle 0.11 counts the cores of the machine at every call, for which it reads `/proc/cpuinfo`:
+/// with two cores this takes as long as a small product, and the time grows with the number of cores.
+pub(super) fn product(left: &Tensor, right: &Tensor) -> Result<Tensor> {
+    left.apply_op2_no_bwd(right, &Product)
+}
+
+struct Product;
+
+impl CustomOp2 for Product {
+    fn name(&self) -> &'static str {
+        "product"
+    }
+
+    fn cpu_fwd(
+        &self,
+        left: &CpuStorage,
+        left_layout: &Layout,
+        right: &CpuStorage,
+        right_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (left, right) = (matrix(left, left_layout)?, matrix(right, right_layout)?);
+        let (m, k, n) = (left.nrows(), left.ncols(), right.ncols());
+        if right.nrows() != k {
+            bail!("a product of matrices ({m}, {k}) and ({}, {n})", right.nrows());
+        }
+        let par = if m * k * n < SMALL { Par::Seq } else { parallelism() };
+        let mut out = vec![0.0; m * n];
+        matmul(MatMut::from_row_major_slice_mut(&mut out, m, n), Accum::Replace, left, right, 1.0, par);
+        Ok((CpuStorage::F32(out), (m, n).into()))
+    }
+}
+
+/// A matrix, or the transposed view of one.
+fn matrix<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<MatRef<'a, f32>> {
+    let (rows, cols) = layout.shape().dims2()?;
+    if layout.is_contiguous() {
+        return Ok(MatRef::from_row_major_slice(values(storage, layout)?, rows, cols));
+    }
+    Ok(MatRef::from_column_major_slice(values(storage, &layout.transpose(0, 1)?)?, rows, cols))
 }
 
 /// Calls `f(&mut a, b)` for every pair of values of two tensors of one shape.

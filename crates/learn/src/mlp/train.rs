@@ -179,7 +179,7 @@ pub(super) fn train(
     let mut validation = (!held.is_empty()).then(|| Validation::new(data, held, &model.layers));
     let network = Network::new(&model.layers, params, data.weights)?;
     let mut dropout = Dropout::new(params);
-    let mut optimizer = Optimizer::new(params, network.parameters()?);
+    let mut optimizer = Optimizer::new(params, network.parameters());
     let mut patience = Patience { params, best_loss: f64::INFINITY, not_better: 0 };
     let mut places: Vec<usize> = (0..samples.len()).collect();
 

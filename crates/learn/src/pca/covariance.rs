@@ -3,8 +3,9 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef};
 
-use super::eigen::{Eigen, Spectrum, add_product, parallelism};
+use super::eigen::{Eigen, Spectrum, add_product};
 use super::{MAX_SIDE, Pca, PcaError, PcaParams, SvdParams, TruncatedSvd};
+use crate::parallel::parallelism;
 
 /// The number of rows that are multiplied at a time. It is fixed, so that the result does not depend, to the bit, on
 /// the blocks in which rows arrive.

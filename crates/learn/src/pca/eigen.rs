@@ -1,23 +1,13 @@
 //! Eigenvectors of a symmetric matrix, and the steps that follow them in every PCA: rank, k, signs, shares.
 
-use std::num::NonZeroUsize;
-
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{self, ComputeEigenvectors};
 use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::{Accum, Mat, MatRef, Par};
+use faer::{Accum, Mat, MatRef};
 
 use super::{Components, Pca, PcaError, PcaParams, mle};
-
-/// The number of parts that faer divides its work into. The division decides the order of sums, so the number is fixed:
-/// the result has the same bits on any number of threads.
-const PARTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
-
-/// faer's parallelism for all of PCA.
-pub(super) fn parallelism() -> Par {
-    Par::Rayon(PARTS)
-}
+use crate::parallel::parallelism;
 
 /// Adds left × right, which is symmetric, to the lower triangle of `sum`.
 pub(super) fn add_product(sum: &mut Mat<f64>, left: MatRef<f64>, right: MatRef<f64>) {

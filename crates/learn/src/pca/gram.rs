@@ -12,8 +12,9 @@ use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, MatRef};
 
-use super::eigen::{Eigen, Spectrum, add_product, make_orthogonal, parallelism};
+use super::eigen::{Eigen, Spectrum, add_product, make_orthogonal};
 use super::{MAX_SIDE, Pca, PcaError, PcaParams, SvdParams, TruncatedSvd};
+use crate::parallel::parallelism;
 use crate::table::FeatureMatrix;
 
 /// Values of a column block: 16 MB of `f64`.

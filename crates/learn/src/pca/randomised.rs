@@ -14,8 +14,9 @@ use faer::{Accum, Mat, MatMut, MatRef};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::eigen::{Eigen, Spectrum, make_orthogonal, parallelism};
+use super::eigen::{Eigen, Spectrum, make_orthogonal};
 use super::{Components, Pca, PcaError, PcaParams};
+use crate::parallel::parallelism;
 use crate::variance::ColumnStats;
 
 /// Largest relative change of a variance between two passes that counts as none.

@@ -61,7 +61,7 @@ fn a_batch_has_the_loss_and_the_gradients_of_torch() {
         };
         let factors = (params.dropout > 0.0).then_some(&mut factors as Factors);
         let batch = Tensor::from_slice(x.as_slice(), (x.rows(), x.cols()), &Device::Cpu).expect("a batch");
-        let mut parameters = network.parameters().expect("the layers");
+        let mut parameters = network.parameters();
         let mut gradients = vec![[const { Vec::new() }; 2]; parameters.len()];
         let mut told = |at: usize, slope: &Slope| {
             let Parameters { weights, bias } = &mut parameters[at];
