@@ -185,7 +185,7 @@ impl Stream<'_> {
     pub fn each<T: Send, E: From<StreamError>>(
         &self,
         work: impl Fn(usize) -> T + Sync,
-        take: impl FnMut(usize, T) -> Result<(), E>,
+        mut take: impl FnMut(usize, T) -> Result<(), E>,
     ) -> Result<(), E> {
         let threads = self.threads.clamp(1, self.wanted.len().max(1));
         let clock = &Clock::default();
@@ -195,7 +195,7 @@ impl Stream<'_> {
                 feed.send(place, work(self.wanted[place]));
             }
         };
-        self.drive(crew, &all, take)
+        self.drive(crew, &all, &mut take)
     }
 
     /// Sends every picture through the network. `see` gets its bytes, on the thread that read them; `finish` turns the
@@ -227,7 +227,7 @@ impl Stream<'_> {
                 let further = if self.order == Order::Asked { AHEAD.max(2 * together) } else { 2 * together };
                 let crew = Crew { threads, window: threads * (together + further), gpus: None, ahead, clock };
                 let all = |feed: &Feed<Done<S, T>>| road.work(feed, together, sharing, &finish);
-                self.drive(crew, &all, |_, done| take(done))
+                self.drive(crew, &all, &mut |_, done| take(done))
             }
             Way::Batches(size) => {
                 let (batches, units) = (&Batches::new(size), through.extractor.units());
@@ -235,7 +235,7 @@ impl Stream<'_> {
                 let crew =
                     Crew { threads, window: 4 * size * units + threads, gpus: Some((units, &gpu)), ahead, clock };
                 let all = |feed: &Feed<Done<S, Vec<f32>>>| road.inputs(feed, batches);
-                self.drive(crew, &all, |_, done: Done<S, Vec<f32>>| take(done.then(&finish)))
+                self.drive(crew, &all, &mut |_, done: Done<S, Vec<f32>>| take(done.then(&finish)))
             }
         };
         (clock.read(), result)
@@ -245,8 +245,8 @@ impl Stream<'_> {
     fn drive<T: Send, E: From<StreamError>>(
         &self,
         crew: Crew<T>,
-        work: &(impl Fn(&Feed<T>) + Sync),
-        take: impl FnMut(usize, T) -> Result<(), E>,
+        work: &(dyn Fn(&Feed<T>) + Sync),
+        take: &mut dyn FnMut(usize, T) -> Result<(), E>,
     ) -> Result<(), E> {
         if self.wanted.is_empty() {
             return Ok(());
@@ -278,7 +278,7 @@ impl Stream<'_> {
         feed: &Feed<T>,
         results: &Receiver<Message<T>>,
         clock: &Clock,
-        mut take: impl FnMut(usize, T) -> Result<(), E>,
+        take: &mut dyn FnMut(usize, T) -> Result<(), E>,
     ) -> Result<(), E> {
         let (mut waiting, mut handed) = (BTreeMap::new(), 0);
         while handed < self.wanted.len() {

@@ -40,7 +40,9 @@ where
 {
     let mut all = Vec::new();
     for i in 0..wanted.max(1) {
-        match Builder::new().spawn_scoped(scope, work(i)) {
+        // boxed, so that the compiler makes one copy of the standard library's code for all kinds of work
+        let work: Box<dyn FnOnce() -> T + Send + 'scope> = Box::new(work(i));
+        match Builder::new().spawn_scoped(scope, work) {
             Ok(thread) => all.push(thread),
             Err(source) if all.is_empty() => return Err(ThreadError { wanted: 1, started: 0, source }),
             Err(_) => break,

@@ -48,7 +48,7 @@ impl<T> Feed<T> {
     }
 
     /// Runs the work of a thread; if it panics, the consumer gets an error at once.
-    pub(super) fn run(&self, work: &(impl Fn(&Self) + ?Sized)) {
+    pub(super) fn run(&self, work: &dyn Fn(&Self)) {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             self.fail(ExecError::Worker);
         }
