@@ -449,7 +449,9 @@ def torch_model(pair):
         model = getattr(torchvision.models, pair.builder)(weights=None, **more)
     state = model.state_dict()
     if pair.source == "facebook":
-        return with_facebooks(model, state, pair).eval()
+        # by timm's own conversion
+        model.load_state_dict(timm.models.vision_transformer.checkpoint_filter_fn(facebooks_file(state, pair), model))
+        return model.eval()
     for name, tensor in state.items():
         # of torchvision's Swin some tensors are constants
         if not name.endswith(("num_batches_tracked", "relative_position_index", "relative_coords_table")):
@@ -471,16 +473,14 @@ def joined_tensor(pair, name, shape, norm):
     return np.split(whole, 3)["qkv".index(kind[1])]
 
 
-def with_facebooks(model, state, pair):
-    """timm's DINOv2 with registers from a file as its authors publish it, by timm's own conversion."""
+def facebooks_file(state, pair):
+    """The formula's weights of DINOv2 with registers, as its authors publish them; `state` is that of timm's network."""
     other = {"reg_token": "register_tokens"}
     shapes = {other.get(name, name): tuple(tensor.shape) for name, tensor in state.items()}
     _, n, c = shapes["pos_embed"]
     shapes["pos_embed"] = (1, n + 1, c)
     file = {name: torch.from_numpy(formula_tensor(name, shape, False, gain_of(pair))) for name, shape in shapes.items()}
-    file["mask_token"] = torch.zeros(1, c)
-    model.load_state_dict(timm.models.vision_transformer.checkpoint_filter_fn(file, model))
-    return model
+    return file | {"mask_token": torch.zeros(1, c)}
 
 
 def torch_outputs(pair, model, batch):

@@ -62,6 +62,7 @@ KEYS = ["path", "label", "split"]
 FORMATS = {
     "torchvision": ["pth", "pth-legacy", "pth-old", "safetensors"],
     "timm": ["pth", "pth-legacy", "safetensors"],
+    "facebook": ["pth"],
     "keras": ["h5", "h5-notop", "h5-model", "weights.h5", "keras"],
 }
 
@@ -76,13 +77,14 @@ def pictures(size):
 
 
 def logits_layer(pair, model):
-    """The layer that gives the logits; `model` is PyTorch's network."""
+    """The layer that gives the logits, None of a network that has no classes; `model` is PyTorch's network."""
     if pair.source == "keras":
         last = f"{pair.model}_head_dense" if pair.model.startswith("convnext") else "predictions"
         named = {"mobilenet": "reshape_2", "mobilenet_v3_small": "flatten", "mobilenet_v3_large": "flatten"}
         return named.get(pair.model, f"{last}/BiasAdd")
-    if pair.source == "timm":
-        return model.default_cfg["classifier"]
+    if pair.source in ("timm", "facebook"):
+        name = model.default_cfg["classifier"]
+        return None if isinstance(model.get_submodule(name), torch.nn.Identity) else name
     if pair.model.startswith("squeezenet"):
         return "classifier"
     return [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)][-1]
@@ -227,10 +229,10 @@ def compare(binary, pair, weights, logits, double):
     errors = {}
     told = None if pair.source == "keras" else pair.source
     errors["features"] = error(binary.features(pair, weights, None, told), double["avg"])
+    ours = binary.features(pair, weights, [pair.tap, logits] if logits else [pair.tap], pair.source)
+    width = double["tap"].shape[1]
+    errors["tap"] = error(ours[:, :width], double["tap"])
     if logits:
-        ours = binary.features(pair, weights, [pair.tap, logits], pair.source)
-        width = double["tap"].shape[1]
-        errors["tap"] = error(ours[:, :width], double["tap"])
         errors["logits"] = error(ours[:, width:], double["logits"])
     return errors
 
@@ -247,7 +249,8 @@ def check(binary, pair, formats, arguments):
         model, writers = None, keras_writers(pair)
     else:
         model = zoo.torch_model(pair)
-        writers = torch_writers(pair, {name: tensor.clone() for name, tensor in model.state_dict().items()})
+        state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        writers = torch_writers(pair, zoo.facebooks_file(state, pair) if pair.source == "facebook" else state)
     logits = logits_layer(pair, model)
     double = reference(pair, model, levels.astype(np.float32) if pair.levels else zoo.values_of(levels))
     del model
@@ -287,16 +290,21 @@ def published(path):
     return sides
 
 
+def cell(row):
+    """The side of the pictures and the errors of one network from one kind of file."""
+    worst = next(iter(row["errors"].values())) or {}
+    numbers = [f"{worst[name]:.0e}".replace("e-0", "e-") for name in NUMBERS if name in worst]
+    return f"{row['side']}: {', '.join(numbers)}"
+
+
 def table(results):
-    """The errors of all networks as Markdown."""
+    """The errors of all networks as Markdown; those of files of DINOv2's authors stand beside timm's."""
     print("| network | Keras | torchvision | timm |\n|---|---|---|---|")
     for model in dict.fromkeys(pair.model for pair in zoo.PAIRS):
         cells = []
-        for source in ("keras", "torchvision", "timm"):
-            row = results.get(f"{model}.{source}")
-            worst = {} if row is None else next(iter(row["errors"].values())) or {}
-            numbers = ", ".join(f"{worst[name]:.0e}".replace("e-0", "e-") for name in NUMBERS if name in worst)
-            cells.append(f"{row['side']}: {numbers}" if worst else "")
+        for sources in (["keras"], ["torchvision"], ["timm", "facebook"]):
+            rows = [results[f"{model}.{source}"] for source in sources if f"{model}.{source}" in results]
+            cells.append("; ".join(map(cell, rows)))
         if any(cells):
             print(f"| `{model}` | {' | '.join(cells)} |")
 
