@@ -206,8 +206,8 @@ proptest! {
             Activation::GeluTanh,
         ][act];
         let gate = if gate { Activation::Sigmoid } else { Activation::HardSigmoid };
-        // The norms are over all channels and over half of them. The norm of two channels is the sign of their difference:
-        // where the two are nearly equal, rounding decides it.
+        // The norms are over all channels and over half of them. The norm of two channels is the sign of their
+        // difference: where the two are nearly equal, rounding decides it.
         let least = usize::div_ceil(16, groups * shuffled);
         let (inputs, outputs) = (groups * per[0], groups * per[1].max(least) * shuffled);
         let (mut g, x) = Builder::new(3, h, w);
