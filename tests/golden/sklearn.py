@@ -113,14 +113,29 @@ def pca_cases():
     ]
 
 
+def trained(x, y, params, init, shuffle):
+    """The classifier, with `init` and `shuffle` in the place of scikit-learn's own functions."""
+    own = MLPClassifier._init_coef, perceptron.shuffle
+    MLPClassifier._init_coef, perceptron.shuffle = init, shuffle
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return MLPClassifier(random_state=3, **params).fit(x, y)
+    finally:
+        MLPClassifier._init_coef, perceptron.shuffle = own
+
+
 def mlp_case(name, formula, **params):
-    """Trains with the first weights and the order of samples of every epoch on record."""
+    """Trains with the first weights and the order of samples of every epoch on record; then again in float64, from these
+    weights and in this order. A sum at the kink of a ReLU would lead elsewhere there: the curve of float32 would be that
+    of one order of summation alone, and such a case is refused."""
     x, y = labelled(**formula)
-    start, orders = [], []
     init, shuffle = MLPClassifier._init_coef, perceptron.shuffle
+    layers, start, orders = [], [], []
 
     def recorded_init(self, *args):
         weights, bias = init(self, *args)
+        layers.append((weights.astype(np.float64), bias.astype(np.float64)))
         start.append({"weights": numbers(weights), "bias": numbers(bias)})
         return weights, bias
 
@@ -129,15 +144,12 @@ def mlp_case(name, formula, **params):
         orders.append(order.tolist())
         return order
 
-    MLPClassifier._init_coef, perceptron.shuffle = recorded_init, recorded_shuffle
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = MLPClassifier(random_state=3, **params).fit(x, y)
-    finally:
-        MLPClassifier._init_coef, perceptron.shuffle = init, shuffle
-    assert model.coefs_[0].dtype == np.float32
-    assert_rounding_does_not_decide(x, y, model, params, start, orders)
+    model = trained(x, y, params, recorded_init, recorded_shuffle)
+    first, order = iter(layers), iter(orders)
+    again = (lambda self, *args: next(first)), (lambda index, random_state: np.array(next(order)))
+    exact = trained(x.astype(np.float64), y, params, *again)
+    assert (model.coefs_[0].dtype, exact.coefs_[0].dtype) == (np.float32, np.float64)
+    np.testing.assert_allclose(model.loss_curve_, exact.loss_curve_, rtol=1e-5)
     return {
         "name": name,
         "labelled": formula,
@@ -148,25 +160,6 @@ def mlp_case(name, formula, **params):
         "n_iter": model.n_iter_,
         "probabilities": numbers(model.predict_proba(x[:6])),
     }
-
-
-def assert_rounding_does_not_decide(x, y, model, params, start, orders):
-    """Trains again in float64, from the same weights and in the same order: a sum that lies at the kink of a ReLU would
-    lead elsewhere, so its float32 curve would be that of one order of summation alone."""
-    shapes = [layer.shape for layer in model.coefs_]
-    layers = iter([(np.reshape(layer["weights"], shape), np.array(layer["bias"])) for layer, shape in zip(start, shapes)])
-    again = iter(orders)
-    init, shuffle = MLPClassifier._init_coef, perceptron.shuffle
-    MLPClassifier._init_coef = lambda self, *args: next(layers)
-    perceptron.shuffle = lambda index, random_state: np.array(next(again))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            exact = MLPClassifier(random_state=3, **params).fit(x.astype(np.float64), y)
-    finally:
-        MLPClassifier._init_coef, perceptron.shuffle = init, shuffle
-    assert exact.coefs_[0].dtype == np.float64
-    np.testing.assert_allclose(model.loss_curve_, exact.loss_curve_, rtol=1e-5)
 
 
 def mlp_cases():
@@ -185,8 +178,8 @@ def mlp_cases():
         mlp_case("identity, adaptive, stops", two,
                  **sgd | {"activation": "identity", "learning_rate": "adaptive", "tol": 0.01, "n_iter_no_change": 2,
                           "max_iter": 90}),
-        mlp_case("adam, converges", two | {"seed": 74}, **common | {"learning_rate_init": 0.05, "tol": 0.02, "n_iter_no_change": 4,
-                                                     "max_iter": 200}),
+        mlp_case("adam, converges", two | {"seed": 74},
+                 **common | {"learning_rate_init": 0.05, "tol": 0.02, "n_iter_no_change": 4, "max_iter": 200}),
     ]
 
 
